@@ -1,0 +1,103 @@
+# Two commands matter: `make verify` and `make test`. Both set up a private .venv first.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-print-directory
+
+export PYTHONUTF8 := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest --no-header
+TEST_FOLDERS := $(wildcard tests/unit tests/cluster tests/faces tests/typing)
+SOAK_TESTS := $(wildcard tests/soak/test_*.py)
+SOAK_TIMEOUT_S ?= 900
+
+.PHONY: help setup verify test check static soak bench coverage format clean
+
+help:
+	@echo "make verify [MEDIA=folder] [STORAGE=folder]   verify media; without MEDIA, samples made on the spot"
+	@echo "make test      lint, types, layers and all tests"
+	@echo "make check     lint, types, layers and the unit tests (a minute)"
+	@echo "make soak      long tests: load, kills, restarts"
+	@echo "make bench     what the machinery costs beside its peers"
+	@echo "make coverage  the unit tests with branch coverage"
+	@echo "make format    let ruff format and fix"
+	@echo "make clean     remove .venv, caches and out/"
+
+# ---------------------------------------------------------------- set-up
+
+$(BIN)/python:
+	@for python in python3.11 python3.12 python3.13 python3; do \
+	  if command -v $$python >/dev/null && $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+	    echo "Making $(VENV) with $$($$python --version)"; \
+	    $$python -m venv $(VENV) && exit 0; \
+	    rm -rf $(VENV); echo "Could not make $(VENV); on Debian: apt-get install python3-venv" >&2; exit 1; \
+	  fi; \
+	done; echo "dfbatch needs Python 3.11 or newer, and found none on PATH" >&2; exit 1
+
+$(READY): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing dfbatch and what it needs into $(VENV); this takes a few minutes the first time"
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt hatchling \
+	  && $(BIN)/python -m pip install -qq --constraint constraints.txt --no-build-isolation \
+	       --editable '.[samples,notebook,test,dev]' \
+	  || { echo "The installation failed; pip's words are above. Is a package index in reach?" >&2; exit 1; }
+	@touch $@
+
+setup: $(READY)
+
+# ---------------------------------------------------------------- use
+
+# Exit code 1 of `dfbatch verify` means that some items failed: a result, not an error.
+verify: $(READY)
+	@mkdir -p out
+	@media="$${MEDIA:-}"; \
+	if [ -z "$$media" ]; then media=out/samples; $(BIN)/dfbatch samples "$$media"; fi; \
+	code=0; \
+	$(BIN)/dfbatch verify "$$media" $${STORAGE:+--storage "$$STORAGE"} \
+	  --out out/results.parquet --report out/report.html || code=$$?; \
+	if [ $$code -gt 1 ]; then echo "dfbatch verify could not do its work (exit code $$code)" >&2; exit $$code; fi; \
+	echo "Results: out/results.parquet    Report: out/report.html"
+
+# ---------------------------------------------------------------- tests
+
+static: $(READY)
+	@echo "ruff check";  $(BIN)/ruff check --quiet .
+	@echo "ruff format"; $(BIN)/ruff format --quiet --check . || { echo "Run: make format" >&2; exit 1; }
+	@echo "mypy";        $(BIN)/mypy dfbatch $(wildcard tests/typing)
+	@echo "import-linter"; $(BIN)/lint-imports --no-cache
+
+test: static
+	@$(PYTEST) $(TEST_FOLDERS)
+
+check: static
+	@$(PYTEST) tests/unit
+
+soak: $(READY)
+ifeq ($(SOAK_TESTS),)
+	@echo "tests/soak holds no tests"
+else
+	@$(PYTEST) tests/soak -o timeout=$(SOAK_TIMEOUT_S)
+endif
+
+bench: $(READY)
+	@mkdir -p out/bench
+	@$(BIN)/python -m benchmarks.overhead --out out/bench
+
+coverage: $(READY)
+	@rm -f .coverage .coverage.*
+	@$(BIN)/python -m coverage run -m pytest --no-header -q tests/unit
+	@$(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report
+
+format: $(READY)
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) out build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
