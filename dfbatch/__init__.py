@@ -65,7 +65,7 @@ from dfbatch.errors import (
     VersionMismatch,
     WorkerCrash,
 )
-from dfbatch.version import VERSION as __version__
+from dfbatch.version import __version__
 
 if TYPE_CHECKING:
     from dfbatch.authenticity.authenticator import ContentAuthenticator

