@@ -1,0 +1,159 @@
+"""The items of a batch, read by job index: the row groups that hold them, kept in memory up to a bound."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dfbatch.errors import LedgerCorrupt
+from dfbatch.ledger.arrow_types import convert
+from dfbatch.ledger.columns import Int64s, numbers, take_rows
+from dfbatch.ledger.delta_log import DataFile
+from dfbatch.ledger.joining import latest_of
+from dfbatch.ledger.reading import LedgerReader
+
+CACHE_BYTES = 64 << 20
+
+JOB_COLUMNS = ("job_index", "uri", "blob", "filename")
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Rows ``low..high`` (inclusive) of one row group; ``file`` empty for rows that were seeded."""
+
+    file: str
+    number: int
+    low: int
+    high: int
+
+
+class _Column:
+    """Rows of one table of the batch, by job index."""
+
+    def __init__(self, reader: LedgerReader, batch_id: str, table: str, columns: tuple[str, ...], limit: int) -> None:
+        self._reader = reader
+        self._batch_id = batch_id
+        self._table = table
+        self._columns = list(columns)
+        self._limit = limit
+        self._groups: list[_Group] = []
+        self._footers: dict[str, list[_Group]] = {}
+        self._cache: OrderedDict[_Group, pa.Table] = OrderedDict()
+        self._bytes = 0
+        self._seeds = 0
+
+    def rows(self, indices: Int64s) -> pa.Table:
+        """The rows of these sorted indices, in their order. Raises LedgerCorrupt if one is not there."""
+        seeded = [group for group in self._cache if not group.file]
+        for groups in (seeded, self._groups, None):
+            table = self._find(indices, self._look_up() if groups is None else groups)
+            if table is not None:
+                return table
+        raise LedgerCorrupt(
+            f"The ledger under {self._reader.storage.root} lacks rows of {self._table} for jobs "
+            f"{indices[0]}..{indices[-1]} of batch {self._batch_id}. Restore the folder {self._table} from a backup."
+        )
+
+    def seed(self, table: pa.Table, first_index: int) -> None:
+        self._seeds += 1
+        group = _Group("", self._seeds, first_index, first_index + len(table) - 1)
+        index = pa.array(np.arange(first_index, first_index + len(table), dtype=np.int64))
+        rest = table.select([name for name in self._columns if name != "job_index"])
+        self._keep(group, rest.add_column(0, "job_index", index).select(self._columns))
+
+    def _find(self, indices: Int64s, groups: list[_Group]) -> pa.Table | None:
+        needed = [
+            group
+            for group in groups
+            if (place := np.searchsorted(indices, group.low)) < len(indices) and indices[place] <= group.high
+        ]
+        if not needed:
+            return None
+        rows = pa.concat_tables([self._load(group) for group in needed])
+        index = numbers(rows.column("job_index"))
+        order = latest_of(index)
+        have = index[order]
+        place = np.searchsorted(have, indices)
+        if place[-1] >= len(have) or not bool(np.all(have[place] == indices)):
+            return None
+        return take_rows(rows, order[place])
+
+    def _load(self, group: _Group) -> pa.Table:
+        kept = self._cache.get(group)
+        if kept is not None:
+            self._cache.move_to_end(group)
+            return kept
+        snapshot = self._reader.snapshot(self._table)
+        schema = snapshot.schema if snapshot else pa.schema([])
+        with self._open(group.file) as file:
+            table = file.read_row_group(group.number, columns=["batch_id", *self._columns])
+        mine = np.flatnonzero(np.asarray(table.column("batch_id").to_numpy() == self._batch_id))
+        table = take_rows(table, mine).select(self._columns)
+        columns = [convert(table.column(name), schema.field(name).type) for name in self._columns]
+        return self._keep(group, pa.table(columns, names=self._columns))
+
+    def _keep(self, group: _Group, table: pa.Table) -> pa.Table:
+        self._cache[group] = table
+        self._bytes += table.nbytes
+        while self._bytes > self._limit and len(self._cache) > 1:
+            _, dropped = self._cache.popitem(last=False)
+            self._bytes -= dropped.nbytes
+        return table
+
+    def _look_up(self) -> list[_Group]:
+        """The row groups of the batch as the log has them now."""
+        snapshot = self._reader.snapshot(self._table)
+        files = [file for file in snapshot.files.values() if file.may_hold(self._batch_id)] if snapshot else []
+        self._footers = {file.path: self._footers.get(file.path) or self._footer(file) for file in files}
+        self._groups = [group for file in files for group in self._footers[file.path]]
+        return self._groups
+
+    def _footer(self, file: DataFile) -> list[_Group]:
+        with self._open(file.path) as opened:
+            metadata = opened.metadata
+            names = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
+            batch, index = names.index("batch_id"), names.index("job_index")
+            groups = []
+            for number in range(metadata.num_row_groups):
+                about = metadata.row_group(number)
+                ids, bounds = about.column(batch).statistics, about.column(index).statistics
+                if ids.min <= self._batch_id <= ids.max:
+                    groups.append(_Group(file.path, number, bounds.min, bounds.max))
+        return groups
+
+    def _open(self, path: str) -> Any:
+        filesystem, base = self._reader.storage.filesystem()
+        return pq.ParquetFile(f"{base}/{self._table}/{path}", filesystem=filesystem)
+
+
+class PayloadReader:
+    """Items of one batch. ``max_bytes`` bounds what is kept of each table. Used by one thread."""
+
+    def __init__(
+        self, reader: LedgerReader, batch_id: str, inputs_table: str | None, *, max_bytes: int = CACHE_BYTES
+    ) -> None:
+        self._jobs = _Column(reader, batch_id, "jobs", JOB_COLUMNS, max_bytes)
+        self._inputs = None
+        if inputs_table is not None:
+            self._inputs = _Column(reader, batch_id, inputs_table, ("job_index", "input"), max_bytes)
+
+    def slice(self, indices: Int64s) -> pa.Table:
+        """Columns ``job_index, uri, blob, filename`` and, if the batch has inputs, ``input``.
+
+        ``indices``: sorted int64. Raises LedgerCorrupt if a job is not in the ledger.
+        """
+        rows = self._jobs.rows(indices)
+        if self._inputs is None:
+            return rows
+        return rows.append_column("input", self._inputs.rows(indices).column("input"))
+
+    def seed(self, table: pa.Table, first_index: int) -> None:
+        """Keep rows that were just submitted: ``uri, blob, filename`` and ``input``, job ``first_index`` first."""
+        self._jobs.seed(table, first_index)
+        if self._inputs is not None:
+            self._inputs.seed(table, first_index)

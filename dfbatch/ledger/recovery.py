@@ -1,0 +1,164 @@
+"""What a new manager needs to know: the open batches, and for each job whether and how it ended.
+
+Only the few columns of the open batches are read, as numpy arrays: ten million jobs come back in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dfbatch.core.states import JobState
+from dfbatch.ledger.batch_table import detail_of, in_order, latest_rows
+from dfbatch.ledger.columns import numbers, take_rows
+from dfbatch.ledger.joining import latest_of
+from dfbatch.ledger.reading import LedgerReader
+
+RESULT_COLUMNS = ("batch_id", "job_index", "generation", "status")
+ATTEMPT_COLUMNS = (
+    "batch_id",
+    "job_index",
+    "generation",
+    "attempt",
+    "worker_deaths",
+    "charged",
+    "suspect",
+    "retry_at",
+)
+
+
+@dataclass(slots=True)
+class RecoveredBatch:
+    """An open batch.
+
+    ``row``: its row in ``batches``. ``result_*``: every outcome, sorted by (index, generation), as int64, int16 and
+    uint8 (codes of JobState). ``attempts``: for each job the row of its newest try, without ``batch_id``.
+    ``events``: its events in order, ``detail`` as a dict. ``job_count``: jobs that are stored, counted from index 0.
+    """
+
+    row: dict[str, Any]
+    result_index: npt.NDArray[np.int64]
+    result_generation: npt.NDArray[np.int16]
+    result_status: npt.NDArray[np.uint8]
+    attempts: pa.Table
+    events: list[dict[str, Any]]
+    job_count: int
+
+
+@dataclass(slots=True)
+class Recovered:
+    """``finished``: detail of ``batch_finished`` by batch id. ``submit_ids`` and ``keys`` lead to batch ids.
+
+    ``queue_events``: events without a batch, in order.
+    """
+
+    batches: list[RecoveredBatch] = field(default_factory=list)
+    finished: dict[str, dict[str, Any]] = field(default_factory=dict)
+    submit_ids: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    queue_events: list[dict[str, Any]] = field(default_factory=list)
+
+
+def recover(reader: LedgerReader) -> Recovered:
+    """Read the state of a ledger. A batch is open if no ``batch_finished`` is newer than its last ``redriven``."""
+    found = Recovered()
+    rows = latest_rows(reader.read("batches"))
+    of_batch = _events(reader, found)
+    open_rows = []
+    for row in rows.to_pylist():
+        batch_id = row["batch_id"]
+        if row["submit_id"]:
+            found.submit_ids[row["submit_id"]] = batch_id
+        if row["key"]:
+            found.keys[row["key"]] = batch_id
+        if batch_id not in found.finished:
+            open_rows.append(row)
+    for name in set(found.finished).difference(rows.column("batch_id").to_pylist()):
+        del found.finished[name]
+    results = _by_batch(reader, "results", RESULT_COLUMNS, open_rows)
+    attempts = _by_batch(reader, "attempts", ATTEMPT_COLUMNS, open_rows)
+    for row in open_rows:
+        batch_id = row["batch_id"]
+        found.batches.append(_batch(reader, row, results[batch_id], attempts[batch_id], of_batch.get(batch_id, [])))
+    return found
+
+
+def _events(reader: LedgerReader, found: Recovered) -> dict[str, list[dict[str, Any]]]:
+    of_batch: dict[str, list[dict[str, Any]]] = {}
+    for event in in_order(reader.read("events")).to_pylist():
+        event["detail"] = detail_of(event["detail"])
+        batch_id = event["batch_id"]
+        if batch_id is None:
+            found.queue_events.append(event)
+            continue
+        of_batch.setdefault(batch_id, []).append(event)
+        if event["kind"] == "batch_finished":
+            found.finished[batch_id] = event["detail"]
+        elif event["kind"] == "redriven":
+            found.finished.pop(batch_id, None)
+    return of_batch
+
+
+def _by_batch(
+    reader: LedgerReader, name: str, columns: Sequence[str], rows: Sequence[dict[str, Any]]
+) -> dict[str, pa.Table]:
+    """The rows of each open batch: one read for all, because many files cost more than many rows."""
+    ids = sorted(row["batch_id"] for row in rows)
+    if not ids:
+        return {}
+    only = ids[0] if len(ids) == 1 else None
+    where = None if only else pc.field("batch_id").isin(ids) & (pc.field("batch_id") >= ids[0])
+    table = reader.read(name, batch_id=only, columns=columns, expression=where)
+    if only:
+        return {only: table}
+    runs = pc.run_end_encode(table.column("batch_id").combine_chunks())
+    values, ends = runs.values.to_pylist(), runs.run_ends.to_pylist()
+    starts = dict(zip(values, zip([0, *ends[:-1]], ends, strict=True), strict=True))
+    return {
+        i: table.slice(starts[i][0], starts[i][1] - starts[i][0]) if i in starts else table.slice(0, 0) for i in ids
+    }
+
+
+def _batch(
+    reader: LedgerReader,
+    row: dict[str, Any],
+    results: pa.Table,
+    attempts: pa.Table,
+    events: list[dict[str, Any]],
+) -> RecoveredBatch:
+    index, generation = numbers(results.column("job_index")), numbers(results.column("generation"))
+    order = np.lexsort((generation, index))
+    counters = [numbers(attempts.column(name)) for name in ("generation", "attempt", "worker_deaths")]
+    newest = take_rows(attempts, latest_of(numbers(attempts.column("job_index")), *counters))
+    return RecoveredBatch(
+        row,
+        index[order].astype(np.int64),
+        generation[order].astype(np.int16),
+        _status_codes(results.column("status"))[order],
+        newest.drop_columns(["batch_id"]),
+        events,
+        _job_count(reader, row),
+    )
+
+
+def _status_codes(column: Any) -> npt.NDArray[np.uint8]:
+    names = pa.array([state.value for state in JobState], pa.string())
+    codes = pc.index_in(column, value_set=names)
+    return np.asarray(numbers(codes)).astype(np.uint8)
+
+
+def _job_count(reader: LedgerReader, row: dict[str, Any]) -> int:
+    """``n_jobs``; for a stream that is not sealed, the jobs that are there without a gap."""
+    if row["n_jobs"] is not None and row["n_jobs"] >= 0:
+        return int(row["n_jobs"])
+    index = np.unique(
+        numbers(reader.read("jobs", batch_id=row["batch_id"], columns=["batch_id", "job_index"])["job_index"])
+    )
+    gaps = np.flatnonzero(index != np.arange(len(index)))
+    return int(gaps[0]) if len(gaps) else len(index)

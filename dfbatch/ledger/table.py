@@ -1,0 +1,160 @@
+"""One table as its writer holds it: a version, and commits that are either the next one or refused.
+
+The handle never looks for the newest version: what it did not commit itself it learns only by being refused. That is
+what keeps a manager that was replaced from writing once more.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from dfbatch.clock import Clock
+from dfbatch.errors import LedgerCorrupt, LedgerFenced
+from dfbatch.ledger import columns, delta_log
+from dfbatch.ledger.arrow_types import storable_schema
+from dfbatch.ledger.delta_log import DataFile, Entry
+from dfbatch.ledger.log_commits import LogCommits
+from dfbatch.ledger.schemas import TABLES
+from dfbatch.ledger.snapshot import ARROW_SCHEMA_KEY, Snapshot, encode_schema, load_snapshot
+from dfbatch.ledger.storage import Storage
+
+LOW_CARDINALITY = (
+    "batch_id",
+    "queue",
+    "kind",
+    "media_type",
+    "status",
+    "verdict",
+    "error_class",
+    "error_type",
+    "worker_id",
+    "node",
+    "verifier_fingerprint",
+    "model_fingerprint",
+    "outputs",
+    "reasons.list.element",
+    "findings.list.element.detector",
+    "findings.list.element.version",
+    "findings.list.element.reason",
+    "provenance.state",
+    "provenance.trust_list",
+)
+"""Columns of few distinct values; a dictionary on any other costs more time than it saves space."""
+
+_PAYLOAD_ROWS = 131_072
+_OUTCOME_ROWS = 65_536
+
+
+class LedgerTable:
+    """The writer's handle on one table. Used by one thread."""
+
+    def __init__(self, storage: Storage, log: LogCommits, clock: Clock, token: str, snapshot: Snapshot) -> None:
+        self.name = snapshot.table
+        self.snapshot = snapshot
+        self.epoch = 0
+        self._storage = storage
+        self._log = log
+        self._clock = clock
+        self._token = token
+        self._schema = snapshot.stored_schema
+        self._pending: dict[int, DataFile] = {}
+        self._landed: set[int] = set()
+
+    @classmethod
+    def open(
+        cls, storage: Storage, log: LogCommits, clock: Clock, token: str, name: str, schema: pa.Schema
+    ) -> LedgerTable:
+        """The table of this name, created with ``schema`` if there is none yet."""
+        snapshot = load_snapshot(storage, name)
+        if snapshot is None:
+            configuration = {} if name in TABLES else {ARROW_SCHEMA_KEY: encode_schema(schema)}
+            try:
+                log.create_table(name, storable_schema(schema), configuration, int(clock.now().wall * 1000))
+            except FileExistsError:
+                storage.sync(delta_log.log_path(name, 0))
+            snapshot = load_snapshot(storage, name)
+        if snapshot is None:
+            raise LedgerCorrupt(f"The table {name} was created and is not there; check the storage under it.")
+        return cls(storage, log, clock, token, snapshot)
+
+    @property
+    def version(self) -> int:
+        return self.snapshot.version
+
+    def fence(self, epoch: int) -> None:
+        """Take the table over for ``epoch``: from here on every older manager is refused.
+
+        Raises LedgerFenced if a manager of the same or a newer epoch was faster.
+        """
+        if delta_log.epoch_of(self.snapshot.commit) >= epoch:
+            raise LedgerFenced(self.name, epoch, delta_log.epoch_of(self.snapshot.commit))
+        self.epoch = epoch
+        self._commit(Entry(commit=delta_log.commit_id(epoch, 0), token=self._token))
+
+    def append(self, table: pa.Table, commit: int) -> int:
+        """Add rows as one file, sorted by key; returns the version.
+
+        May be called again with the same ``commit`` after StorageRefused: rows never appear twice.
+        """
+        if commit in self._landed:
+            self._landed.discard(commit)
+            return self.version
+        file = self._pending.get(commit)
+        if file is None:
+            file = self._pending[commit] = self.write_file(columns.conform(table, self._schema, self.name), commit)
+        version = self._commit(Entry(adds=[file], commit=commit, token=self._token))
+        self._pending.pop(commit, None)
+        self._landed.discard(commit)
+        return version
+
+    def exchange_files(self, added: Sequence[DataFile], removed: Sequence[DataFile], commit: int) -> int:
+        """Put files in the place of others that hold the same rows."""
+        now_ms = self._now_ms()
+        removes = [(file.path, now_ms) for file in removed]
+        return self._commit(Entry(adds=list(added), removes=removes, commit=commit, token=self._token))
+
+    def write_file(self, table: pa.Table, commit: int, *, data_change: bool = True) -> DataFile:
+        """Write rows that already have the stored columns; no one sees them before they are in the log."""
+        ordered = columns.sort_by_key(table)
+        name = f"{commit:016x}-{secrets.token_hex(4)}.parquet"
+        rows = _PAYLOAD_ROWS if self.name.startswith(("jobs", "inputs")) else _OUTCOME_ROWS
+        dictionary = {*columns.encoded_columns(ordered), *LOW_CARDINALITY}
+        size = self._storage.write_parquet(
+            f"{self.name}/{name}", ordered, row_group_size=rows, dictionary_columns=sorted(dictionary)
+        )
+        batches, indices = columns.bounds(ordered)
+        return DataFile(name, size, len(ordered), self._now_ms(), batches, indices, data_change)
+
+    def _commit(self, entry: Entry) -> int:
+        while True:
+            version = self.version + 1
+            try:
+                self._log.commit(self.name, version, entry, self._schema, self._now_ms())
+            except FileExistsError:
+                if self._catch_up(version) == entry.commit:
+                    return version
+            else:
+                self.snapshot.apply(version, entry)
+                return version
+
+    def _catch_up(self, version: int) -> int | None:
+        """Learn what took ``version``; returns its commit id if this manager wrote it. Raises LedgerFenced."""
+        path = delta_log.log_path(self.name, version)
+        entry = delta_log.parse(self._storage.read(path), path)
+        mine = entry.commit is not None and entry.token == self._token
+        other = delta_log.epoch_of(entry.commit or 0)
+        if not mine and other >= self.epoch:
+            raise LedgerFenced(self.name, self.epoch, other)
+        if mine:
+            self._storage.sync(path)
+        self.snapshot.apply(version, entry)
+        if mine and entry.commit in self._pending:
+            self._pending.pop(entry.commit)
+            self._landed.add(entry.commit)
+        return entry.commit if mine else None
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now().wall * 1000)
