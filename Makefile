@@ -44,7 +44,7 @@ $(BIN)/python:
 
 $(READY): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing dfbatch and what it needs into $(VENV); this takes a few minutes the first time"
-	@$(BIN)/python -m pip install -qq --constraint constraints.txt hatchling \
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt hatchling editables \
 	  && $(BIN)/python -m pip install -qq --constraint constraints.txt --no-build-isolation \
 	       --editable '.[samples,notebook,test,dev]' \
 	  || { echo "The installation failed; pip's words are above. Is a package index in reach?" >&2; exit 1; }
