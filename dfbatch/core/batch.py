@@ -1,0 +1,130 @@
+"""One batch as the manager sees it: its columns, its policy, and what it waits for."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from dfbatch.core.chunking import ChunkSizer
+from dfbatch.core.job_table import JobTable
+from dfbatch.core.policy import BatchPolicy
+from dfbatch.core.rate import RateMeter
+from dfbatch.core.ready import Indices, ReadyWork
+from dfbatch.core.states import BatchState, JobState
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSpec:
+    """What was asked for. ``shape`` names the workers that can run it; ``submitted_at`` is wall seconds."""
+
+    batch_id: str
+    n_jobs: int
+    queue: str = "default"
+    priority: int = 0
+    policy: BatchPolicy = field(default_factory=BatchPolicy)
+    shape: str = "default"
+    name: str | None = None
+    submit_id: str = ""
+    key: str | None = None
+    content: str = ""
+    """A fingerprint of what was submitted, to tell a repeat of a key from a conflict."""
+    submitted_at: float = 0.0
+    sealed: bool = True
+
+
+class Batch:
+    """Mutable state of one batch; the rules in this package change it, nothing else does."""
+
+    def __init__(self, spec: BatchSpec, now_mono: float) -> None:
+        self.spec = spec
+        self.priority = spec.priority
+        self.jobs = JobTable(spec.batch_id, spec.n_jobs)
+        self.ready = ReadyWork()
+        self.ready.append_range(0, spec.n_jobs)
+        self.delayed: list[tuple[float, int, Indices]] = []
+        self.suspects: deque[Indices] = deque()
+        self.sealed = spec.sealed
+        self.paused: str | None = None
+        """Why the batch is paused, or None."""
+        self.stopping: BatchStop | None = None
+        self.stalled: str | None = None
+        self.durable = np.zeros(len(JobState), np.int64)
+        """Jobs of the present generation with a durable outcome, by state code."""
+        self.sizer = ChunkSizer()
+        self.rate = RateMeter()
+        self.last_claim = now_mono
+        self.finished_as: BatchState | None = None
+        self.finished_wall = 0.0
+        self.n_success_ever = 0
+        self.fingerprint: int | None = None
+        self.n_same_fingerprint = 0
+        self.fail_fast_armed = spec.policy.fail_fast
+        self._delay_seq = 0
+
+    @property
+    def batch_id(self) -> str:
+        return self.spec.batch_id
+
+    @property
+    def not_before(self) -> float:
+        """Wall seconds before which nothing is leased."""
+        return self.spec.submitted_at + self.spec.policy.delay_s
+
+    @property
+    def deadline(self) -> float | None:
+        limit = self.spec.policy.deadline_s
+        return None if limit is None else self.spec.submitted_at + limit
+
+    @property
+    def n_running(self) -> int:
+        return self.jobs.count(JobState.RUNNING)
+
+    @property
+    def n_waiting(self) -> int:
+        return self.jobs.count(JobState.QUEUED)
+
+    def has_ready_work(self) -> bool:
+        """True if a lease could be cut from it as far as the batch itself is concerned."""
+        return (
+            self.n_waiting > 0
+            and self.paused is None
+            and self.stopping is None
+            and (bool(self.ready) or bool(self.suspects))
+        )
+
+    def delay(self, indices: Indices, due_wall: npt.NDArray[np.float64]) -> None:
+        """Remember when retrying jobs are due. Due times within 50 ms are one entry."""
+        order = np.argsort(due_wall, kind="stable")
+        slots = np.ceil(due_wall[order] / 0.05).astype(np.int64)
+        cuts = np.flatnonzero(np.diff(slots)) + 1
+        for piece, slot in zip(np.split(indices[order], cuts), slots[np.r_[0, cuts]], strict=True):
+            self._delay_seq += 1
+            heapq.heappush(self.delayed, (float(slot) * 0.05, self._delay_seq, np.sort(piece)))
+
+    def due(self, now_wall: float) -> Indices:
+        """Retrying jobs whose time has come; they leave the heap."""
+        pieces = []
+        while self.delayed and self.delayed[0][0] <= now_wall:
+            pieces.append(heapq.heappop(self.delayed)[2])
+        if not pieces:
+            return np.empty(0, np.int64)
+        indices = np.unique(np.concatenate(pieces))
+        return indices[self.jobs.state[indices] == JobState.RETRYING.code]
+
+
+@dataclass(slots=True)
+class BatchStop:
+    """Why the rest of a batch gets an outcome without running.
+
+    ``job_state``: what its open jobs become. ``batch_state``: what the batch
+    becomes once the last row is durable; None lets the counts decide.
+    """
+
+    job_state: JobState
+    batch_state: BatchState | None
+    reason: str
+    error_type: str = ""

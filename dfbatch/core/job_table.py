@@ -1,0 +1,118 @@
+"""The jobs of one batch as columns: 16 bytes a job, and one table of legal moves."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+import numpy.typing as npt
+
+from dfbatch.core.ready import Indices
+from dfbatch.core.states import FIRST_TERMINAL_CODE, JobState
+from dfbatch.errors import IllegalTransition
+
+S = JobState
+LEGAL_MOVES: frozenset[tuple[JobState, JobState]] = frozenset(
+    {
+        (S.QUEUED, S.RUNNING),  # leased
+        (S.QUEUED, S.CANCELLED),
+        (S.QUEUED, S.EXPIRED),
+        (S.QUEUED, S.SUCCEEDED),  # a late outcome of a lease that had expired
+        (S.QUEUED, S.FAILED),  # the same
+        (S.QUEUED, S.RETRYING),  # the same
+        (S.RUNNING, S.QUEUED),  # handed back, expired, worker lost
+        (S.RUNNING, S.RETRYING),
+        (S.RUNNING, S.SUCCEEDED),
+        (S.RUNNING, S.FAILED),
+        (S.RUNNING, S.CANCELLED),
+        (S.RUNNING, S.EXPIRED),
+        (S.RETRYING, S.QUEUED),  # due
+        (S.RETRYING, S.RETRYING),  # a late failure of an older lease
+        (S.RETRYING, S.SUCCEEDED),
+        (S.RETRYING, S.FAILED),
+        (S.RETRYING, S.CANCELLED),
+        (S.RETRYING, S.EXPIRED),
+        (S.FAILED, S.QUEUED),  # redriven: the next generation
+        (S.EXPIRED, S.QUEUED),
+        (S.CANCELLED, S.QUEUED),
+    }
+)
+
+_LEGAL = np.zeros((len(JobState), len(JobState)), np.bool_)
+for _start, _finish in LEGAL_MOVES:
+    _LEGAL[_start.code, _finish.code] = True
+
+NO_LEASE = 0
+
+
+class JobTable:
+    """Columns over the jobs of one batch; row i is job i.
+
+    ``state``: JobState codes. ``attempts``: charged tries of this generation.
+    ``deaths``: workers that died while this job ran alone. ``returns``: times an
+    open breaker sent it back. ``lease``: the live lease, or NO_LEASE.
+    ``counts``: jobs by state code, kept with every move.
+    """
+
+    def __init__(self, batch_id: str, n_jobs: int) -> None:
+        self.batch_id = batch_id
+        self.state = np.zeros(n_jobs, np.uint8)
+        self.attempts = np.zeros(n_jobs, np.int16)
+        self.deaths = np.zeros(n_jobs, np.int16)
+        self.returns = np.zeros(n_jobs, np.uint8)
+        self.generation = np.zeros(n_jobs, np.int16)
+        self.lease = np.zeros(n_jobs, np.int64)
+        self.counts = np.zeros(len(JobState), np.int64)
+        self.counts[S.QUEUED.code] = n_jobs
+        self.story: deque[str] = deque(maxlen=20)
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+    def grow(self, n_more: int) -> None:
+        """Room for ``n_more`` queued jobs at the end (a streamed batch)."""
+        for name in ("state", "attempts", "deaths", "returns", "generation", "lease"):
+            column = getattr(self, name)
+            setattr(self, name, np.concatenate([column, np.zeros(n_more, column.dtype)]))
+        self.counts[S.QUEUED.code] += n_more
+
+    def move(self, indices: Indices, to: JobState, cause: str) -> None:
+        """Set the state of jobs. Raises IllegalTransition, with the story, if one may not go there."""
+        if not len(indices):
+            return
+        starts = np.bincount(self.state[indices], minlength=len(self.counts))
+        present = np.flatnonzero(starts)
+        illegal = present[~_LEGAL[present, to.code]]
+        self.story.append(f"{cause}: {len(indices)} to {to}")
+        if len(illegal):
+            raise IllegalTransition(
+                f"A job of batch {self.batch_id}", JobState.of(int(illegal[0])), to, tuple(self.story)
+            )
+        self.counts[: len(starts)] -= starts
+        self.counts[to.code] += len(indices)
+        self.state[indices] = to.code
+
+    def count(self, *states: JobState) -> int:
+        return int(sum(self.counts[s.code] for s in states))
+
+    @property
+    def n_terminal(self) -> int:
+        return int(self.counts[FIRST_TERMINAL_CODE:].sum())
+
+    @property
+    def n_open(self) -> int:
+        return len(self) - self.n_terminal
+
+    def open_indices(self) -> Indices:
+        """Jobs without an outcome in this generation."""
+        return np.flatnonzero(self.state < FIRST_TERMINAL_CODE)
+
+    def in_states(self, *states: JobState) -> Indices:
+        return np.flatnonzero(np.isin(self.state, [s.code for s in states]))
+
+    def is_terminal(self, indices: Indices) -> npt.NDArray[np.bool_]:
+        return np.asarray(self.state[indices] >= FIRST_TERMINAL_CODE)
+
+    def recount(self) -> npt.NDArray[np.int64]:
+        """Counts taken afresh, for the invariant check."""
+        return np.bincount(self.state, minlength=len(self.counts)).astype(np.int64)

@@ -1,0 +1,24 @@
+"""A chunk of one batch held by one worker until a deadline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dfbatch.core.ready import Indices
+
+
+@dataclass(slots=True)
+class Lease:
+    """``n_open`` jobs of ``indices`` still wait for an outcome. Deadlines are monotonic seconds.
+
+    ``solo``: suspects run alone; nothing else may be leased to the same worker meanwhile.
+    """
+
+    lease_id: int
+    batch_id: str
+    worker: str
+    indices: Indices
+    granted_at: float
+    deadline: float
+    n_open: int
+    solo: bool = False

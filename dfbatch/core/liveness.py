@@ -1,0 +1,125 @@
+"""What time alone brings about: expiry, due retries, deadlines, yields, and the alarm that nothing moves."""
+
+from __future__ import annotations
+
+from dfbatch.core.batch import Batch, BatchStop
+from dfbatch.core.books import MARK_GRACE_S, Books
+from dfbatch.core.effects import Effect, Note, Recall, WorkAvailable
+from dfbatch.core.ending import begin_stop
+from dfbatch.core.events import Tick
+from dfbatch.core.instant import Instant
+from dfbatch.core.leasing import take_back
+from dfbatch.core.states import JobState
+from dfbatch.core.suspicion import settle_death
+
+STALL_S = 15.0
+"""Work that nobody claims for this long is stalled."""
+WALL_JUMP_S = 5.0
+YIELD_AFTER_S = 0.3
+"""An urgent job waits this long for a chunk to end before the chunk is asked to make room."""
+
+
+def on_tick(books: Books, event: Tick, now: Instant) -> list[Effect]:
+    effects: list[Effect] = []
+    effects += _notice_wall_jump(books, now)
+    effects += _settle_the_lost(books, now)
+    effects += _expire_leases(books, now)
+    for batch in list(books.batches.values()):
+        if batch.finished_as is None:
+            effects += _batch_tick(books, batch, now)
+    effects += _make_room(books, now)
+    if any(len(order) for order in books.orders.values()) and any(w.wants for w in books.workers.values()):
+        effects.append(WorkAvailable())
+    return effects
+
+
+def _notice_wall_jump(books: Books, now: Instant) -> list[Effect]:
+    last, books.last_wall = books.last_wall, now
+    if last is None:
+        return []
+    jump = (now.wall - last.wall) - (now.mono - last.mono)
+    return [Note("clock_jumped", detail={"seconds": round(jump, 3)})] if abs(jump) > WALL_JUMP_S else []
+
+
+def _settle_the_lost(books: Books, now: Instant) -> list[Effect]:
+    """Workers that died and did not come back in time: no mark is known."""
+    effects: list[Effect] = []
+    for worker in list(books.workers.values()):
+        if worker.lost_at is not None and now.mono - worker.lost_at >= MARK_GRACE_S:
+            effects += settle_death(books, worker, None, now)
+            del books.workers[worker.name]
+    return effects
+
+
+def _expire_leases(books: Books, now: Instant) -> list[Effect]:
+    effects: list[Effect] = []
+    for lease in list(books.leases.values()):
+        worker = books.workers.get(lease.worker)
+        waiting_for_mark = worker is not None and worker.lost_at is not None
+        if now.mono >= lease.deadline and not waiting_for_mark:
+            effects += [*take_back(books, lease, "lease expired", now), WorkAvailable()]
+            note = {"lease": lease.lease_id, "jobs": len(lease.indices)}
+            effects.append(Note("lease_expired", batch_id=lease.batch_id, worker=lease.worker, detail=note))
+    return effects
+
+
+def _batch_tick(books: Books, batch: Batch, now: Instant) -> list[Effect]:
+    effects: list[Effect] = []
+    due = batch.due(now.wall)
+    if len(due):
+        books.move(batch, due, JobState.QUEUED, "retry due")
+        batch.ready.prepend(due)
+        effects.append(WorkAvailable())
+    deadline = batch.deadline
+    if deadline is not None and now.wall >= deadline and batch.stopping is None:
+        reason = "The deadline of the batch passed."
+        effects += begin_stop(books, batch, BatchStop(JobState.EXPIRED, None, reason, "DeadlinePassed"), now)
+    if batch.finished_as is None:
+        books.place(batch, now)
+        batch.stalled = stall_reason(books, batch, now)
+    return effects
+
+
+def stall_reason(books: Books, batch: Batch, now: Instant) -> str | None:
+    """Why nobody claims the work of the batch, or None if nothing is wrong."""
+    if batch.n_waiting == 0 or batch.n_running or batch.paused or now.wall < batch.not_before:
+        return None
+    if now.mono - batch.last_claim < STALL_S:
+        return None
+    queue = books.queue(batch.spec.queue)
+    if books.storage_refusing is not None:
+        return f"storage refuses writes: {books.storage_refusing}"
+    if queue.paused:
+        return f"queue '{queue.name}' is paused"
+    if queue.policy.rate_per_s is not None and queue.bucket is not None and queue.bucket.available(now.mono) == 0:
+        return f"queue '{queue.name}' is limited to {queue.policy.rate_per_s:g} jobs a second"
+    if queue.policy.concurrency is not None and queue.n_running >= queue.policy.concurrency:
+        return f"queue '{queue.name}' runs at its limit of {queue.policy.concurrency} jobs"
+    workers = books.live_workers(batch.spec.shape)
+    if not workers:
+        return "no worker is there to run it"
+    if all(w.queues is not None and batch.spec.queue not in w.queues for w in workers):
+        return f"no worker serves queue '{queue.name}'"
+    return "all workers are busy with other batches"
+
+
+def _make_room(books: Books, now: Instant) -> list[Effect]:
+    """If all workers are taken by lesser work while an urgent batch waits, one chunk is asked to yield."""
+    effects: list[Effect] = []
+    for shape, order in books.orders.items():
+        top = order.top_priority()
+        if top is None or books.storage_refusing is not None:
+            continue
+        workers = books.live_workers(shape)
+        if not workers or any(not w.leases for w in workers):
+            continue
+        leases = [lease for w in workers for lease in w.leases.values()]
+        lesser = [x for x in leases if books.batches[x.batch_id].priority < top]
+        if len(lesser) < len(leases):
+            continue
+        oldest = min(lesser, key=lambda x: x.granted_at)
+        if now.mono - oldest.granted_at < YIELD_AFTER_S:
+            continue
+        mine = tuple(books.workers[oldest.worker].leases)
+        effects.append(Recall(oldest.worker, mine, "yield"))
+    return effects

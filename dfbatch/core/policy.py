@@ -1,0 +1,100 @@
+"""Policies: what a queue and a batch are allowed and told to do. Values, checked at the door."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from dfbatch.core.retry import Retry
+from dfbatch.errors import InvalidInput
+
+
+def _check(owner: str, name: str, value: Any, low: float, high: float = float("inf")) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        bounds = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
+        raise InvalidInput(f"{owner}{name}", f"{value!r} is not a number {bounds}", "None means no limit")
+
+
+@dataclass(frozen=True)
+class QueuePolicy:
+    """Limits of one queue; None is no limit.
+
+    ``max_length``: jobs without an outcome. ``rate_per_s``: jobs leased a second
+    (token bucket of ``burst``). ``concurrency``: jobs leased at one time.
+    ``retention_s`` and ``retention_batches``: how long, and how many, ended
+    batches are kept in the ledger.
+    """
+
+    max_length: int | None = None
+    rate_per_s: float | None = None
+    burst: float | None = None
+    concurrency: int | None = None
+    retry: Retry | None = None
+    retention_s: float | None = None
+    retention_batches: int | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.retry, dict):
+            object.__setattr__(self, "retry", Retry(**self.retry))
+        _check("", "max_length", self.max_length, 1)
+        _check("", "rate_per_s", self.rate_per_s, 1e-6)
+        _check("", "burst", self.burst, 1)
+        _check("", "concurrency", self.concurrency, 1)
+        _check("", "retention_s", self.retention_s, 0)
+        _check("", "retention_batches", self.retention_batches, 0)
+
+    def changed(self, **changes: Any) -> QueuePolicy:
+        """A copy with some limits changed. Raises InvalidInput for names there are none of."""
+        known = {f.name for f in fields(self)}
+        for name in changes:
+            if name not in known:
+                raise InvalidInput(name, "is no limit of a queue", f"There are: {', '.join(sorted(known))}")
+        return QueuePolicy(**{**{f: getattr(self, f) for f in known}, **changes})
+
+    def as_options(self) -> dict[str, Any]:
+        options = asdict(self)
+        options["retry"] = self.retry.as_options() if self.retry else None
+        return options
+
+
+@dataclass(frozen=True)
+class BatchPolicy:
+    """What was asked for one batch. Times are seconds.
+
+    ``timeout_s`` limits one item, ``deadline_s`` the whole batch from its submit.
+    ``max_worker_deaths``: deaths while a job ran alone before it is a dead letter.
+    ``max_returns``: how often an open breaker may send a job back.
+    ``fail_fast_after``: tries with one error and no success that stop the batch.
+    """
+
+    retry: Retry = field(default_factory=Retry)
+    timeout_s: float | None = None
+    deadline_s: float | None = None
+    delay_s: float = 0.0
+    max_failure_ratio: float | None = None
+    fail_fast: bool = True
+    fail_fast_after: int = 50
+    max_worker_deaths: int = 2
+    max_returns: int = 20
+
+    def __post_init__(self) -> None:
+        if isinstance(self.retry, dict):
+            object.__setattr__(self, "retry", Retry(**self.retry))
+        if not isinstance(self.retry, Retry):
+            raise InvalidInput("retry", f"{self.retry!r} is no dfbatch.Retry", "Give retry=dfbatch.Retry(...)")
+        _check("", "timeout_s", self.timeout_s, 0.001)
+        _check("", "deadline_s", self.deadline_s, 0.001)
+        _check("", "delay_s", self.delay_s, 0)
+        _check("", "max_failure_ratio", self.max_failure_ratio, 0, 1)
+        _check("", "max_worker_deaths", self.max_worker_deaths, 1)
+
+    def as_options(self) -> dict[str, Any]:
+        return {**asdict(self), "retry": self.retry.as_options()}
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> BatchPolicy:
+        """The policy within a batch's options; names that are none of its own are left alone."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: v for k, v in options.items() if k in known})

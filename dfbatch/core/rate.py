@@ -1,0 +1,41 @@
+"""A smoothed rate from (time, count) samples of the last seconds."""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class RateMeter:
+    """Jobs a second over a sliding window of about ``window_s`` monotonic seconds."""
+
+    def __init__(self, window_s: float = 10.0) -> None:
+        self._window_s = window_s
+        self._samples: deque[tuple[float, int]] = deque()
+        self._total = 0
+
+    def add(self, now_mono: float, n: int) -> None:
+        self._total += n
+        if self._samples and now_mono - self._samples[-1][0] < 0.1:
+            self._samples[-1] = (self._samples[-1][0], self._total)
+        else:
+            self._samples.append((now_mono, self._total))
+        self._trim(now_mono)
+
+    def start(self, now_mono: float) -> None:
+        """Note the beginning, so that the first outcomes have a duration."""
+        if not self._samples:
+            self._samples.append((now_mono, self._total))
+
+    def per_s(self, now_mono: float) -> float:
+        """0.0 while nothing is known."""
+        self._trim(now_mono)
+        if not self._samples:
+            return 0.0
+        start, before = self._samples[0]
+        span = now_mono - start
+        return (self._total - before) / span if span > 0 else 0.0
+
+    def _trim(self, now_mono: float) -> None:
+        # The newest sample before the window stays: it is where the window begins.
+        while len(self._samples) > 1 and self._samples[1][0] <= now_mono - self._window_s:
+            self._samples.popleft()

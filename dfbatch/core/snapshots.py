@@ -1,0 +1,66 @@
+"""What observers are shown, made from the books. Reading changes nothing."""
+
+from __future__ import annotations
+
+from dfbatch.core.batch import Batch
+from dfbatch.core.books import Books
+from dfbatch.core.instant import Instant
+from dfbatch.core.progress import ProgressSnapshot
+from dfbatch.core.states import FIRST_TERMINAL_CODE, BatchState, JobState
+
+
+def batch_state(books: Books, batch: Batch) -> BatchState:
+    if batch.finished_as is not None:
+        return batch.finished_as
+    if batch.stopping is not None:
+        return BatchState.CANCELLING
+    if batch.paused is not None or books.queue(batch.spec.queue).paused:
+        return BatchState.PAUSED
+    if batch.stalled is not None:
+        return BatchState.STALLED
+    if batch.n_running or batch.jobs.n_terminal or batch.jobs.count(JobState.RETRYING):
+        return BatchState.RUNNING
+    return BatchState.QUEUED if batch.sealed else BatchState.SUBMITTING
+
+
+def job_counts(books: Books, batch: Batch, now: Instant) -> dict[str, int]:
+    """Jobs by state as a person sees them: ended ones count once they are durable."""
+    counts = {JobState.of(k).value: int(n) for k, n in enumerate(batch.durable) if n}
+    waiting, running = batch.n_waiting, batch.n_running
+    # An outcome that is taken but not yet durable is still shown as running.
+    running += batch.jobs.n_terminal - int(batch.durable[FIRST_TERMINAL_CODE:].sum())
+    if batch.paused is not None or books.queue(batch.spec.queue).paused:
+        waiting_as = JobState.PAUSED
+    elif now.wall < batch.not_before:
+        waiting_as = JobState.SCHEDULED
+    else:
+        waiting_as = JobState.QUEUED
+    running_as = JobState.CANCELLING if batch.stopping is not None else JobState.RUNNING
+    for state, n in ((waiting_as, waiting), (running_as, running), (JobState.RETRYING, batch.jobs.count(JobState.RETRYING))):
+        if n:
+            counts[state.value] = counts.get(state.value, 0) + n
+    return counts
+
+
+def progress(books: Books, batch_id: str, now: Instant) -> ProgressSnapshot:
+    """Raises UnknownId."""
+    batch = books.batch(batch_id)
+    rate = batch.rate.per_s(now.mono) if batch.finished_as is None else 0.0
+    left = len(batch.jobs) - int(batch.durable.sum())
+    ended = batch.finished_as is not None
+    elapsed = (batch.finished_wall if ended else now.wall) - batch.spec.submitted_at
+    reason = batch.stalled or batch.paused or (batch.stopping.reason if batch.stopping else None)
+    return ProgressSnapshot(
+        batch_id=batch_id,
+        name=batch.spec.name,
+        status=batch_state(books, batch),
+        total=len(batch.jobs) if batch.sealed else None,
+        counts=job_counts(books, batch, now),
+        rate_per_s=rate,
+        eta_s=left / rate if rate > 0 and left and batch.sealed else None,
+        elapsed_s=max(0.0, elapsed),
+        workers=len({lease.worker for lease in books.leases.values() if lease.batch_id == batch_id}),
+        reason=reason,
+        queue=batch.spec.queue,
+        updated_at=now.wall,
+    )
