@@ -29,7 +29,8 @@ def latest_of(index: Any, *ranks: Any) -> Int64s:
     if len(order) == 0:
         return order.astype(np.int64)
     by_index = index[order]
-    return order[np.append(by_index[1:] != by_index[:-1], True)].astype(np.int64)
+    latest: Int64s = order[np.append(by_index[1:] != by_index[:-1], True)].astype(np.int64)
+    return latest
 
 
 def join_inputs(rows: pa.Table, inputs: pa.Table) -> pa.Table:
@@ -97,7 +98,8 @@ def _outcome_keys(rows: pa.Table, commits: Int64s, generations: int) -> Int64s:
     """One number for (job_index, generation, commit)."""
     code = np.searchsorted(commits, numbers(rows.column("commit_id")))
     job = numbers(rows.column("job_index")) * generations + numbers(rows.column("generation"))
-    return (job * len(commits) + code).astype(np.int64)
+    keys: Int64s = (job * len(commits) + code).astype(np.int64)
+    return keys
 
 
 def _picked(values: Any, order: Int64s, keys: Int64s, wanted: Int64s) -> Any:

@@ -50,7 +50,7 @@ def read_manager_info(storage: Storage) -> ManagerInfo | None:
 
 
 class LedgerLock:
-    """``flock`` on ``<root>/.lock``, held as long as the process lives. Always granted where the ledger is not local."""
+    """``flock`` on ``<root>/.lock``, held while the process lives. Always granted if the ledger is not local."""
 
     def __init__(self, storage: Storage) -> None:
         self._path = os.path.join(storage.root, LOCK_FILE) if storage.is_local else None

@@ -20,6 +20,8 @@ from dfbatch.ledger import delta_log
 from dfbatch.ledger.delta_log import Entry
 from dfbatch.ledger.storage import Storage
 
+_NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+
 
 class LogCommits(Protocol):
     """Creates tables and commits entries. Both raise FileExistsError if the version is taken."""

@@ -78,10 +78,10 @@ class _Column:
         index = numbers(rows.column("job_index"))
         order = latest_of(index)
         have = index[order]
-        place = np.searchsorted(have, indices)
-        if place[-1] >= len(have) or not bool(np.all(have[place] == indices)):
+        places = np.searchsorted(have, indices)
+        if places[-1] >= len(have) or not bool(np.all(have[places] == indices)):
             return None
-        return take_rows(rows, order[place])
+        return take_rows(rows, order[places])
 
     def _load(self, group: _Group) -> pa.Table:
         kept = self._cache.get(group)

@@ -22,10 +22,10 @@ from dfbatch.ledger.arrow_types import convert
 from dfbatch.ledger.batch_table import with_status
 from dfbatch.ledger.delta_log import DataFile
 from dfbatch.ledger.joining import join_inputs, join_outputs, select_generation, unified_outputs
+from dfbatch.ledger.layout import check_format, user_tables
 from dfbatch.ledger.schemas import TABLES
-from dfbatch.ledger.snapshot import Snapshot, load_snapshot, refresh
+from dfbatch.ledger.snapshot import Snapshot, in_key_order, load_snapshot, refresh
 from dfbatch.ledger.storage import Storage
-from dfbatch.ledger.writer import check_format, user_tables
 
 _T = TypeVar("_T")
 _PARQUET = ds.ParquetFileFormat()
@@ -186,7 +186,7 @@ class LedgerReader:
         schema, stored = snapshot.schema, snapshot.stored_schema
         names = list(columns) if columns is not None else stored.names
         filesystem, base = self.storage.filesystem()
-        ordered = sorted(files, key=lambda f: (f.batches or ("", ""), f.indices or (0, 0)))
+        ordered = in_key_order(files, stored)
         if self._intact_only:
             ordered = list(self._intact(snapshot.table, ordered))
         paths = [f"{base}/{snapshot.table}/{file.path}" for file in ordered]

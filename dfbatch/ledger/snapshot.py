@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,9 @@ from dfbatch.ledger.storage import Storage
 
 ARROW_SCHEMA_KEY = "dfbatch.arrow_schema"
 """Table property with the Arrow schema of the user's columns, so that they read back with the types they had."""
+
+
+LAST_CHECKPOINT = "_last_checkpoint"
 
 
 @dataclass(slots=True)
@@ -61,6 +65,13 @@ class Snapshot:
         self.version = version
 
 
+def in_key_order(files: Iterable[DataFile], schema: pa.Schema) -> list[DataFile]:
+    """Files by the key of their first row; by commit (which their names begin with) where rows have no such key."""
+    if "job_index" not in schema.names:
+        return sorted(files, key=lambda file: file.path)
+    return sorted(files, key=lambda file: (file.batches or ("", ""), file.indices or (0, 0), file.path))
+
+
 def table_schema(table: str, metadata: dict[str, Any]) -> pa.Schema:
     """The Arrow schema of a table: ours by name, the user's from its properties."""
     if table in TABLES:
@@ -100,7 +111,7 @@ def load_snapshot(storage: Storage, table: str, *, intact_only: bool = False) ->
 
 def refresh(storage: Storage, snapshot: Snapshot) -> Snapshot:
     """Bring a snapshot up to date in place, entry by entry; returns it, or a fresh one if it was too far behind."""
-    marker = f"{delta_log.log_folder(snapshot.table)}/_last_checkpoint"
+    marker = f"{delta_log.log_folder(snapshot.table)}/{LAST_CHECKPOINT}"
     while True:
         try:
             _advance(storage, snapshot, snapshot.version + 1)

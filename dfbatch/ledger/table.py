@@ -116,17 +116,32 @@ class LedgerTable:
         removes = [(file.path, now_ms) for file in removed]
         return self._commit(Entry(adds=list(added), removes=removes, commit=commit, token=self._token))
 
-    def write_file(self, table: pa.Table, commit: int, *, data_change: bool = True) -> DataFile:
-        """Write rows that already have the stored columns; no one sees them before they are in the log."""
+    def write_file(
+        self,
+        table: pa.Table,
+        commit: int,
+        *,
+        data_change: bool = True,
+        name: str | None = None,
+        row_group_size: int | None = None,
+    ) -> DataFile:
+        """Write rows that already have the stored columns; no one sees them before they are in the log.
+
+        File names begin with the commit, or with ``name``, so that they sort as their rows were written.
+        """
         ordered = columns.sort_by_key(table)
-        name = f"{commit:016x}-{secrets.token_hex(4)}.parquet"
-        rows = _PAYLOAD_ROWS if self.name.startswith(("jobs", "inputs")) else _OUTCOME_ROWS
+        path = f"{name or format(commit, '016x')}-{secrets.token_hex(4)}.parquet"
+        rows = _PAYLOAD_ROWS if self.name.startswith(("jobs", "inputs")) else row_group_size or _OUTCOME_ROWS
         dictionary = {*columns.encoded_columns(ordered), *LOW_CARDINALITY}
         size = self._storage.write_parquet(
-            f"{self.name}/{name}", ordered, row_group_size=rows, dictionary_columns=sorted(dictionary)
+            f"{self.name}/{path}", ordered, row_group_size=rows, dictionary_columns=sorted(dictionary)
         )
         batches, indices = columns.bounds(ordered)
-        return DataFile(name, size, len(ordered), self._now_ms(), batches, indices, data_change)
+        return DataFile(path, size, len(ordered), self._now_ms(), batches, indices, data_change)
+
+    def pending_paths(self) -> set[str]:
+        """Files written whose commit was not acknowledged yet."""
+        return {file.path for file in self._pending.values()}
 
     def _commit(self, entry: Entry) -> int:
         while True:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import secrets
 from dataclasses import dataclass, field, replace
@@ -10,15 +9,16 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 
 from dfbatch.clock import Clock, SystemClock
-from dfbatch.errors import InvalidInput, LedgerCorrupt, LedgerFenced, LedgerTooNew
+from dfbatch.errors import InvalidInput, LedgerFenced
 from dfbatch.ledger import delta_log
+from dfbatch.ledger.layout import MARKER_FILE, check_format, user_tables
 from dfbatch.ledger.lock import MANAGER_FILE, ManagerInfo
 from dfbatch.ledger.log_commits import log_commits
+from dfbatch.ledger.maintenance import Maintenance
 from dfbatch.ledger.schemas import COMMIT_ORDER, LEDGER_FORMAT, TABLES
 from dfbatch.ledger.storage import Storage
 from dfbatch.ledger.table import LedgerTable
-
-MARKER_FILE = "ledger.json"
+from dfbatch.version import __version__
 
 
 @dataclass(slots=True)
@@ -48,6 +48,7 @@ class LedgerWriter:
         self._token = secrets.token_hex(8)
         self._log = log_commits(storage)
         self._tables: dict[str, LedgerTable] = {}
+        self._upkeep: dict[str, Maintenance] = {}
         self._number = 0
         self._fenced: LedgerFenced | None = None
 
@@ -64,7 +65,7 @@ class LedgerWriter:
         for name in user_tables(storage):
             writer._open_table(name, pa.schema([]))
         if not storage.exists(MARKER_FILE):
-            marker = {"format": LEDGER_FORMAT, "dfbatch": _version()}
+            marker = {"format": LEDGER_FORMAT, "dfbatch": __version__}
             storage.replace(MARKER_FILE, json.dumps(marker).encode() + b"\n")
         return writer
 
@@ -110,6 +111,24 @@ class LedgerWriter:
                 self._fenced = error
                 raise
             group.committed.add(name)
+            if name == "events":
+                self._note_finished(rows)
+
+    def maintain(self, now_wall: float) -> bool:
+        """Do at most one bounded step of upkeep: a merge, a checkpoint, or a sweep. False if nothing was due.
+
+        Call it when the committer is idle. Raises StorageRefused and LedgerFenced like ``commit``.
+        """
+        self._require_epoch()
+        try:
+            return any(
+                self._upkeep[name].step(now_wall, self.next_commit_id)
+                for name, table in sorted(self._tables.items())
+                if table.epoch == self.epoch
+            )
+        except LedgerFenced as error:
+            self._fenced = error
+            raise
 
     def version(self, table: str) -> int:
         """The last version of a table that this writer knows."""
@@ -127,7 +146,14 @@ class LedgerWriter:
     def _open_table(self, name: str, schema: pa.Schema) -> LedgerTable:
         table = LedgerTable.open(self.storage, self._log, self._clock, self._token, name, schema)
         self._tables[name] = table
+        self._upkeep[name] = Maintenance(self.storage, table)
         return table
+
+    def _note_finished(self, events: pa.Table) -> None:
+        pairs = zip(events.column("kind").to_pylist(), events.column("batch_id").to_pylist(), strict=True)
+        finished = {batch_id for kind, batch_id in pairs if kind == "batch_finished" and batch_id is not None}
+        for upkeep in self._upkeep.values() if finished else ():
+            upkeep.batches_finished(finished)
 
     def _require_epoch(self) -> None:
         if self._fenced is not None:
@@ -136,40 +162,8 @@ class LedgerWriter:
             raise InvalidInput("ledger", "was not taken over", "Call take_over() before the first commit")
 
 
-def check_format(storage: Storage) -> None:
-    """Raise LedgerTooNew if the ledger is of a newer format than this code writes, LedgerCorrupt if it cannot tell."""
-    try:
-        marker = json.loads(storage.read(MARKER_FILE))
-        found, version = int(marker["format"]), str(marker.get("dfbatch", "?"))
-    except FileNotFoundError:
-        return
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LedgerCorrupt(
-            f'{storage.root}/{MARKER_FILE} is damaged. Write {{"format": {LEDGER_FORMAT}}} into it if this folder '
-            f"is a ledger of this version."
-        ) from error
-    if found > LEDGER_FORMAT:
-        raise LedgerTooNew(
-            f"The ledger under {storage.root} has format {found} (written by dfbatch {version}); this dfbatch knows "
-            f"formats up to {LEDGER_FORMAT}. Upgrade dfbatch, or choose another storage_path."
-        )
-
-
-def user_tables(storage: Storage) -> list[str]:
-    """Names of the ``inputs_*`` and ``outputs_*`` tables."""
-    found = [name for name in storage.folders() if name.startswith(("inputs_", "outputs_"))]
-    return [name for name in found if storage.list(delta_log.log_folder(name))]
-
-
 def _rank(name: str) -> int:
     kind = name.partition("_")[0]
     if name not in TABLES and kind not in ("inputs", "outputs"):
         raise InvalidInput("tables", f"the ledger has no table '{name}'")
     return COMMIT_ORDER.index(kind)
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("dfbatch")
-    except importlib.metadata.PackageNotFoundError:
-        return "unreleased"
