@@ -67,11 +67,15 @@ verify: $(READY)
 
 # ---------------------------------------------------------------- tests
 
+# All four speak before any of them stops the run.
 static: $(READY)
-	@echo "ruff check";  $(BIN)/ruff check --quiet .
-	@echo "ruff format"; $(BIN)/ruff format --quiet --check . || { echo "Run: make format" >&2; exit 1; }
-	@echo "mypy";        $(BIN)/mypy dfbatch $(wildcard tests/typing)
-	@echo "import-linter"; $(BIN)/lint-imports --no-cache
+	@failed=; \
+	say() { echo "$$1"; "$${@:2}" || failed="$$failed, $$1"; }; \
+	say "ruff check" $(BIN)/ruff check --quiet --output-format concise .; \
+	say "ruff format" $(BIN)/ruff format --quiet --check .; \
+	say "mypy" $(BIN)/mypy dfbatch $(wildcard tests/typing); \
+	say "import-linter" $(BIN)/lint-imports --no-cache; \
+	if [ -n "$$failed" ]; then echo "Not passed: $${failed#, } (make format mends what ruff can)" >&2; exit 1; fi
 
 test: static
 	@$(PYTEST) $(TEST_FOLDERS)

@@ -107,7 +107,7 @@ class PerItemActors:
             actor = ray.remote(num_cpus=1)(Same)
             self._actors = [actor.remote() for _ in range(cpus())]
         pool = ActorPool(self._actors)
-        done = sum(1 for _ in pool.map_unordered(lambda actor, item: actor.__call__.remote(item), range(n)))
+        done = sum(1 for _ in pool.map_unordered(lambda actor, item: actor.__call__.remote(item), list(range(n))))
         seconds = time.perf_counter() - begin
         expect(self.name, n, done)
         return seconds
