@@ -58,7 +58,7 @@ def write_checkpoint(storage: Storage, snapshot: Snapshot, now_ms: int) -> None:
         {"metaData": metadata | {"configuration": list((metadata.get("configuration") or {}).items())}},
         {"txn": {"appId": delta_log.APP_ID, "version": snapshot.commit, "lastUpdated": now_ms}},
         *({"add": file.add(data_change=False)} for file in snapshot.files.values()),
-        *({"remove": delta_log.removal(path, deleted)["remove"]} for path, deleted in snapshot.tombstones.items()),
+        *({"remove": delta_log.removal(path, deleted)} for path, deleted in snapshot.tombstones.items()),
     ]
     sink = pa.BufferOutputStream()
     write_parquet(sink, pa.Table.from_pylist(rows, _SCHEMA), len(rows), ())

@@ -37,6 +37,13 @@ def conform(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
     return pa.table(columns, names=names)
 
 
+def decoded(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """``table`` with every column as ``schema`` has it, none dictionary-encoded."""
+    if table.schema.equals(schema):
+        return table
+    return pa.table([convert(table.column(f.name), f.type) for f in schema], names=list(schema.names))
+
+
 def encoded_columns(table: pa.Table) -> list[str]:
     """Names of the dictionary-encoded columns."""
     return [field.name for field in table.schema if at.is_dictionary(field.type)]

@@ -7,22 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import pyarrow.dataset as ds
-
-from dfbatch.errors import LedgerCorrupt
 from dfbatch.ledger import delta_log
 from dfbatch.ledger.checkpoint import write_checkpoint
 from dfbatch.ledger.delta_log import DataFile
 from dfbatch.ledger.file_info import FileInfo
 from dfbatch.ledger.snapshot import in_key_order
 from dfbatch.ledger.storage import Storage
-from dfbatch.ledger.table import LedgerTable
+from dfbatch.ledger.table import MERGE_FILES, LedgerTable
 
 SMALL_ROWS = 16_384
 SMALL_BYTES = 8 << 20
-MERGE_FILES = 64
-"""So many small files of a table are merged into one."""
-
 MERGE_AT_END = 8
 """So many small files of a batch are merged when it has finished."""
 
@@ -71,7 +65,7 @@ class Maintenance:
         if len(chosen) < 2:
             return False
         commit = next_commit_id()
-        rows = self._read(chosen)
+        rows = self._table.rows_of(in_key_order(chosen, self._table.snapshot.stored_schema))
         newest = max(file.path.partition("-")[0] for file in chosen)
         merged = self._table.write_file(rows, commit, data_change=False, name=newest, row_group_size=MERGED_GROUP_ROWS)
         self._table.exchange_files([merged], chosen, commit)
@@ -99,18 +93,6 @@ class Maintenance:
                 break
             chosen.append(file)
         return chosen
-
-    def _read(self, files: Sequence[DataFile]) -> object:
-        filesystem, base = self._storage.filesystem()
-        stored = self._table.snapshot.stored_schema
-        paths = [f"{base}/{self._table.name}/{file.path}" for file in in_key_order(files, stored)]
-        dataset = ds.FileSystemDataset.from_paths(
-            paths, schema=stored, format=ds.ParquetFileFormat(), filesystem=filesystem
-        )
-        rows = dataset.to_table()
-        if len(rows) != sum(file.rows for file in files):
-            raise LedgerCorrupt(f"The small files of the table {self._table.name} do not hold the rows the log says.")
-        return rows
 
     def _checkpoint(self, now_wall: float) -> bool:
         snapshot = self._table.snapshot

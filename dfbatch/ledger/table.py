@@ -7,9 +7,11 @@ what keeps a manager that was replaced from writing once more.
 from __future__ import annotations
 
 import secrets
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from dfbatch.clock import Clock
 from dfbatch.errors import LedgerCorrupt, LedgerFenced
@@ -47,6 +49,12 @@ LOW_CARDINALITY = (
 _PAYLOAD_ROWS = 131_072
 _OUTCOME_ROWS = 65_536
 
+MERGE_FILES = 64
+"""So many small files of a table are merged into one."""
+
+_RECENT_BYTES = 16 << 20
+"""Small tables just written stay in memory up to this sum, because reading 64 files takes longer than a merge may."""
+
 
 class LedgerTable:
     """The writer's handle on one table. Used by one thread."""
@@ -62,6 +70,8 @@ class LedgerTable:
         self._schema = snapshot.stored_schema
         self._pending: dict[int, DataFile] = {}
         self._landed: set[int] = set()
+        self._recent: OrderedDict[str, pa.Table] = OrderedDict()
+        self._recent_bytes = 0
 
     @classmethod
     def open(
@@ -104,7 +114,9 @@ class LedgerTable:
             return self.version
         file = self._pending.get(commit)
         if file is None:
-            file = self._pending[commit] = self.write_file(columns.conform(table, self._schema, self.name), commit)
+            rows = columns.sort_by_key(columns.conform(table, self._schema, self.name))
+            file = self._pending[commit] = self.write_file(rows, commit)
+            self._remember(file, rows)
         version = self._commit(Entry(adds=[file], commit=commit, token=self._token))
         self._pending.pop(commit, None)
         self._landed.discard(commit)
@@ -114,7 +126,10 @@ class LedgerTable:
         """Put files in the place of others that hold the same rows."""
         now_ms = self._now_ms()
         removes = [(file.path, now_ms) for file in removed]
-        return self._commit(Entry(adds=list(added), removes=removes, commit=commit, token=self._token))
+        version = self._commit(Entry(adds=list(added), removes=removes, commit=commit, token=self._token))
+        for file in removed:
+            self._forget(file.path)
+        return version
 
     def write_file(
         self,
@@ -138,6 +153,31 @@ class LedgerTable:
         )
         batches, indices = columns.bounds(ordered)
         return DataFile(path, size, len(ordered), self._now_ms(), batches, indices, data_change)
+
+    def rows_of(self, files: Sequence[DataFile]) -> pa.Table:
+        """All rows of some files, in the order of the files; those just written are still in memory."""
+        filesystem, base = self._storage.filesystem()
+        tables = []
+        for file in files:
+            rows = self._recent.get(file.path)
+            if rows is None:
+                rows = pq.read_table(f"{base}/{self.name}/{file.path}", filesystem=filesystem, partitioning=None)
+            tables.append(columns.decoded(rows, self._schema))
+            if len(rows) != file.rows:
+                raise LedgerCorrupt(f"The file {self.name}/{file.path} does not hold the rows the log says.")
+        return pa.concat_tables(tables)
+
+    def _remember(self, file: DataFile, rows: pa.Table) -> None:
+        if rows.nbytes > _RECENT_BYTES // MERGE_FILES:
+            return
+        self._recent[file.path] = rows
+        self._recent_bytes += rows.nbytes
+        while self._recent_bytes > _RECENT_BYTES:
+            self._forget(next(iter(self._recent)))
+
+    def _forget(self, path: str) -> None:
+        rows = self._recent.pop(path, None)
+        self._recent_bytes -= rows.nbytes if rows is not None else 0
 
     def pending_paths(self) -> set[str]:
         """Files written whose commit was not acknowledged yet."""
