@@ -116,7 +116,7 @@ def _pass_through(container: InputContainer, stream: VideoStream | AudioStream, 
     return seen
 
 
-def _try_decoding(packet: Packet, seen: _Passage) -> None:
+def _try_decoding(packet: Packet[Any], seen: _Passage) -> None:
     if seen.packets > PATIENCE:
         return
     try:

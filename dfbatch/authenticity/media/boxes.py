@@ -35,7 +35,10 @@ def is_box_type(raw: bytes) -> bool:
 
 
 def walk(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Box]:
-    """Boxes side by side in ``data[start:end]``. Stops at bytes that are no box; raises MediaUnreadable past MAX_BOXES."""
+    """Boxes side by side in ``data[start:end]``. Stops where no box is.
+
+    Raises MediaUnreadable past MAX_BOXES.
+    """
     stop = len(data) if end is None else min(end, len(data))
     for _ in range(MAX_BOXES):
         if start + 8 > stop:
@@ -96,7 +99,9 @@ def check_boxes(data: bytes) -> None:
         _check_samples(data, track)
     fragments = sum(u32(data, run.body + 4) for run in find(data, None, "moof", "traf", "trun"))
     if fragments > MAX_SAMPLES:
-        raise MediaTooLong(f"The video file claims {fragments:,} samples in fragments; at most {MAX_SAMPLES:,} are read.")
+        raise MediaTooLong(
+            f"The video file claims {fragments:,} samples in fragments; at most {MAX_SAMPLES:,} are read."
+        )
 
 
 def _check_samples(data: bytes, track: Box) -> None:

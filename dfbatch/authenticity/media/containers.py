@@ -61,6 +61,7 @@ FORMATS = {
     "audio/basic": "au",
     "audio/ac3": "ac3",
 }
+SPOKEN = {"mov": "MP4 or QuickTime", "matroska": "Matroska or WebM", "mpegts": "MPEG transport stream"}
 READ_TIMEOUT_S = 30.0
 COVER = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
@@ -99,9 +100,13 @@ def open_container(data: bytes, media_type: str, max_pixels: int, **options: str
             metadata_errors="replace",
             timeout=READ_TIMEOUT_S,
         ) as container:
+            assert isinstance(container, InputContainer)
             yield container
     except (av.error.FFmpegError, ValueError, OverflowError) as error:
-        raise MediaUnreadable(f"The {name} file is damaged, or its decoder gave up: {spoken(error)}.") from error
+        raise MediaUnreadable(
+            f"The {SPOKEN.get(name, name.upper())} file is damaged, or its decoder gave up: {spoken(error)}. "
+            f"Play it to check, and copy it again."
+        ) from error
 
 
 def spoken(error: BaseException) -> str:
