@@ -111,7 +111,7 @@ class Maintenance:
         snapshot = self._table.snapshot
         listed = self._storage.list(self._table.name)
         log = self._storage.list(delta_log.log_folder(self._table.name))
-        if self._storage.exists(delta_log.log_path(self._table.name, snapshot.version + 1)):
+        if not self._table.is_newest():
             return False
         doomed = [path for path, deleted in snapshot.tombstones.items() if deleted < before * 1000]
         known = snapshot.files.keys() | snapshot.tombstones.keys() | self._table.pending_paths()

@@ -111,17 +111,22 @@ def load_snapshot(storage: Storage, table: str, *, intact_only: bool = False) ->
 
 def refresh(storage: Storage, snapshot: Snapshot) -> Snapshot:
     """Bring a snapshot up to date in place, entry by entry; returns it, or a fresh one if it was too far behind."""
-    marker = f"{delta_log.log_folder(snapshot.table)}/{LAST_CHECKPOINT}"
     while True:
         try:
             _advance(storage, snapshot, snapshot.version + 1)
         except FileNotFoundError:
             break
-    try:
-        newest = int(json.loads(storage.read(marker))["version"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    if last_checkpoint(storage, snapshot.table) <= snapshot.version:
         return snapshot
-    return snapshot if newest <= snapshot.version else load_snapshot(storage, snapshot.table) or snapshot
+    return load_snapshot(storage, snapshot.table) or snapshot
+
+
+def last_checkpoint(storage: Storage, table: str) -> int:
+    """Version of the checkpoint that the log points to, -1 if there is none."""
+    try:
+        return int(json.loads(storage.read(f"{delta_log.log_folder(table)}/{LAST_CHECKPOINT}"))["version"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return -1
 
 
 def _advance(storage: Storage, snapshot: Snapshot, version: int) -> None:

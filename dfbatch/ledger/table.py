@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfbatch.clock import Clock
-from dfbatch.errors import LedgerCorrupt, LedgerFenced
+from dfbatch.errors import LedgerCorrupt, LedgerFenced, StorageRefused
 from dfbatch.ledger import columns, delta_log
 from dfbatch.ledger.arrow_types import storable_schema
 from dfbatch.ledger.delta_log import DataFile, Entry
 from dfbatch.ledger.log_commits import LogCommits
 from dfbatch.ledger.schemas import TABLES
-from dfbatch.ledger.snapshot import ARROW_SCHEMA_KEY, Snapshot, encode_schema, load_snapshot
+from dfbatch.ledger.snapshot import ARROW_SCHEMA_KEY, Snapshot, encode_schema, last_checkpoint, load_snapshot
 from dfbatch.ledger.storage import Storage
 
 LOW_CARDINALITY = (
@@ -52,6 +52,9 @@ _OUTCOME_ROWS = 65_536
 MERGE_FILES = 64
 """So many small files of a table are merged into one."""
 
+FREE_NAMES_PROVE_S = 21_600.0
+"""After so long without a commit it is looked up whether the log went on; must be well below the grace of a sweep."""
+
 _RECENT_BYTES = 16 << 20
 """Small tables just written stay in memory up to this sum, because reading 64 files takes longer than a merge may."""
 
@@ -70,7 +73,8 @@ class LedgerTable:
         self._schema = snapshot.stored_schema
         self._pending: dict[int, DataFile] = {}
         self._landed: set[int] = set()
-        self._recent: OrderedDict[str, pa.Table] = OrderedDict()
+        self._current_at = clock.now()
+        self._recent: OrderedDict[str, tuple[pa.Table, int]] = OrderedDict()
         self._recent_bytes = 0
 
     @classmethod
@@ -159,7 +163,7 @@ class LedgerTable:
         filesystem, base = self._storage.filesystem()
         tables = []
         for file in files:
-            rows = self._recent.get(file.path)
+            rows, _ = self._recent.get(file.path, (None, 0))
             if rows is None:
                 rows = pq.read_table(f"{base}/{self.name}/{file.path}", filesystem=filesystem, partitioning=None)
             tables.append(columns.decoded(rows, self._schema))
@@ -168,20 +172,27 @@ class LedgerTable:
         return pa.concat_tables(tables)
 
     def _remember(self, file: DataFile, rows: pa.Table) -> None:
-        if rows.nbytes > _RECENT_BYTES // MERGE_FILES:
+        size = rows.nbytes
+        if size > _RECENT_BYTES // MERGE_FILES:
             return
-        self._recent[file.path] = rows
-        self._recent_bytes += rows.nbytes
+        self._recent[file.path] = rows, size
+        self._recent_bytes += size
         while self._recent_bytes > _RECENT_BYTES:
             self._forget(next(iter(self._recent)))
 
     def _forget(self, path: str) -> None:
-        rows = self._recent.pop(path, None)
-        self._recent_bytes -= rows.nbytes if rows is not None else 0
+        _, size = self._recent.pop(path, (None, 0))
+        self._recent_bytes -= size
 
     def pending_paths(self) -> set[str]:
         """Files written whose commit was not acknowledged yet."""
         return {file.path for file in self._pending.values()}
+
+    def is_newest(self) -> bool:
+        """False if another manager has gone on from here."""
+        if self._storage.exists(delta_log.log_path(self.name, self.version + 1)):
+            return False
+        return last_checkpoint(self._storage, self.name) <= self.version
 
     def _commit(self, entry: Entry) -> int:
         while True:
@@ -192,13 +203,18 @@ class LedgerTable:
                 if self._catch_up(version) == entry.commit:
                     return version
             else:
+                self._require_recent(version)
                 self.snapshot.apply(version, entry)
                 return version
 
     def _catch_up(self, version: int) -> int | None:
         """Learn what took ``version``; returns its commit id if this manager wrote it. Raises LedgerFenced."""
         path = delta_log.log_path(self.name, version)
-        entry = delta_log.parse(self._storage.read(path), path)
+        try:
+            entry = delta_log.parse(self._storage.read(path), path)
+        except FileNotFoundError as error:
+            self._require_unreplaced(version)
+            raise StorageRefused(f"{path} was refused by the storage, but is not there. It is tried again.") from error
         mine = entry.commit is not None and entry.token == self._token
         other = delta_log.epoch_of(entry.commit or 0)
         if not mine and other >= self.epoch:
@@ -210,6 +226,20 @@ class LedgerTable:
             self._pending.pop(entry.commit)
             self._landed.add(entry.commit)
         return entry.commit if mine else None
+
+    def _require_recent(self, version: int) -> None:
+        """After a long sleep a free name proves nothing: a successor may have used it and swept it away since."""
+        now = self._clock.now()
+        slept = max(now.wall - self._current_at.wall, now.mono - self._current_at.mono)
+        if slept > FREE_NAMES_PROVE_S or now.wall < self._current_at.wall:
+            self._require_unreplaced(version)
+        self._current_at = now
+
+    def _require_unreplaced(self, version: int) -> None:
+        if last_checkpoint(self._storage, self.name) < version:
+            return
+        newest = load_snapshot(self._storage, self.name)
+        raise LedgerFenced(self.name, self.epoch, delta_log.epoch_of(newest.commit) if newest else 0)
 
     def _now_ms(self) -> int:
         return int(self._clock.now().wall * 1000)
