@@ -1,1 +1,1 @@
-
+"""The command line: ``dfbatch --help``. One file per noun; heavy imports happen inside the commands."""

@@ -1,0 +1,49 @@
+"""A client for the length of one command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from dfbatch.cli.exit_codes import ExitCode
+from dfbatch.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from dfbatch.client.batch import Batch
+    from dfbatch.client.client import Client
+
+
+def open_client(storage: str | None, workers: str | None) -> Client:
+    """Connect as the options say; what is not given comes from the environment."""
+    from dfbatch.client.client import connect
+
+    return connect(storage_path=storage, workers=_workers(workers))
+
+
+def _workers(text: str | None) -> int | tuple[int, int] | None:
+    if text is None:
+        return None
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    match numbers:
+        case [most]:
+            return most
+        case [least, most]:
+            return least, most
+        case _:
+            raise InvalidInput(
+                "--workers", f"{text!r} is no number of workers", "Give 4, or the least and the most: 1,8"
+            )
+
+
+def wait(batch: Batch, storage: str | None) -> None:
+    """Wait with progress on stderr. Ctrl-C ends the command and tells where the finished part is."""
+    try:
+        batch.wait()
+    except KeyboardInterrupt:
+        where = f" --storage {storage}" if storage else ""
+        typer.echo(f"Interrupted. What is finished so far: dfbatch results {batch.id}{where}", err=True)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None

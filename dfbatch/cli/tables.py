@@ -1,0 +1,132 @@
+"""Results as tables of at most 80 columns. Built from Arrow: only the rows that are shown become Python objects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dfbatch.cli.wording import (
+    common_parent,
+    file_words,
+    outcome_words,
+    reason_words,
+    state_text,
+    tally_words,
+    type_words,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from rich.table import Table
+
+_FILE_WIDTH = 24
+_SHOWN = ("job_id", "job_index", "uri", "media_type", "status", "verdict", "reasons", "error_type", "error_message")
+_CALM_VERDICTS = ("authentic", "no_manipulation_found", "not_applicable")
+
+
+def rows_to_show(results: pa.Table, limit: int) -> list[int]:
+    """Positions of at most ``limit`` rows (0: all), in order; failures and alarming verdicts are kept first."""
+    n = len(results)
+    if not limit or n <= limit:
+        return list(range(n))
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    calm = pc.and_(
+        pc.equal(results["status"], "succeeded"),
+        pc.is_in(results["verdict"], value_set=pa.array([*_CALM_VERDICTS, None], pa.string())),
+    )
+    order = np.argsort(np.asarray(calm), kind="stable")[:limit]
+    return sorted(int(position) for position in order)
+
+
+def python_rows(results: pa.Table, positions: list[int]) -> list[dict[str, Any]]:
+    """The shown columns of some rows."""
+    names = [name for name in _SHOWN if name in results.column_names]
+    found: list[dict[str, Any]] = results.select(names).take(positions).to_pylist()
+    return found
+
+
+def results_table(rows: list[dict[str, Any]]) -> Table:
+    """File, type, verdict and first reason of each row."""
+    from rich.text import Text
+
+    table = _table()
+    table.add_column("file", no_wrap=True, width=_FILE_WIDTH)
+    table.add_column("type", no_wrap=True, max_width=9)
+    table.add_column("verdict", max_width=17)
+    table.add_column("reason", ratio=1)
+    parent = common_parent([row["uri"] for row in rows if row.get("uri")])
+    for row in rows:
+        words, style = outcome_words(row)
+        file = Text(file_words(row, parent, _FILE_WIDTH))
+        table.add_row(file, Text(type_words(row.get("media_type"))), Text(words, style), Text(reason_words(row)))
+    return table
+
+
+def failures_table(rows: list[dict[str, Any]]) -> Table:
+    """Job id, file and error of each failed row."""
+    from rich.text import Text
+
+    table = _table()
+    table.add_column("job", no_wrap=True, max_width=17)
+    table.add_column("file", no_wrap=True, width=_FILE_WIDTH)
+    table.add_column("error", ratio=1)
+    parent = common_parent([row["uri"] for row in rows if row.get("uri")])
+    for row in rows:
+        file = file_words(row, parent, _FILE_WIDTH) if row.get("uri") else "-"
+        table.add_row(Text(row["job_id"]), Text(file), Text(reason_words(row)))
+    return table
+
+
+def batches_table(rows: list[dict[str, Any]]) -> Table:
+    """Id, name, state, items and submission of each batch."""
+    from rich.text import Text
+
+    table = _table()
+    table.add_column("batch", no_wrap=True)
+    table.add_column("name", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("state", no_wrap=True)
+    table.add_column("items", justify="right", no_wrap=True)
+    table.add_column("submitted", no_wrap=True)
+    for row in rows:
+        words, style = state_text(row["status"])
+        items = "open stream" if row["n_jobs"] is None or row["n_jobs"] < 0 else f"{row['n_jobs']:,}"
+        when = row["submitted_at"].astimezone().strftime("%Y-%m-%d %H:%M") if row["submitted_at"] else "-"
+        name = row["name"] or row["verifier_name"] or "-"
+        table.add_row(Text(row["batch_id"]), Text(name), Text(words, style), Text(items), Text(when))
+    return table
+
+
+def tally(results: pa.Table) -> dict[str, int]:
+    """How many rows have each verdict; rows without one count under their status."""
+    import pyarrow.compute as pc
+
+    words = pc.if_else(
+        pc.equal(results["status"], "succeeded"), pc.coalesce(results["verdict"], "succeeded"), results["status"]
+    )
+    return _counted(words)
+
+
+def error_tally(results: pa.Table) -> dict[str, int]:
+    """How many rows failed with each type of error."""
+    import pyarrow.compute as pc
+
+    return _counted(pc.drop_null(results["error_type"]))
+
+
+def summary_line(results: pa.Table) -> str:
+    """``24 items: 12 no manipulation found, 4 manipulated, 3 failed``."""
+    n = len(results)
+    return f"{n:,} item{'' if n == 1 else 's'}: {tally_words(tally(results))}" if n else "No items."
+
+
+def _counted(words: Any) -> dict[str, int]:
+    return {str(entry["values"]): int(entry["counts"]) for entry in words.value_counts().to_pylist()}
+
+
+def _table() -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), expand=False, header_style="bold")

@@ -1,0 +1,81 @@
+"""``dfbatch verify``: media in, a table of verdicts out."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dfbatch.cli.exit_codes import ExitCode
+from dfbatch.cli.options import JsonOption, LimitOption, OutOption, StorageOption, WorkersOption
+
+if TYPE_CHECKING:
+    from dfbatch.client.batch import Batch
+
+
+class Profile(StrEnum):
+    """How thorough a verification is."""
+
+    FAST = "fast"
+    FULL = "full"
+
+
+def verify(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, folders, globs or URI prefixes.")],
+    out: OutOption = None,
+    report: Annotated[str | None, typer.Option(metavar="FILE", help="Write a self-contained HTML report.")] = None,
+    profile: Annotated[Profile | None, typer.Option(help="fast leaves out the slow detectors.")] = None,
+    workers: WorkersOption = None,
+    storage: StorageOption = None,
+    trust_list: Annotated[
+        str | None, typer.Option(metavar="PEM", help="Certificates whose signatures are trusted.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="A name for the batch.")] = None,
+    limit: LimitOption = 40,
+    json_: JsonOption = False,
+) -> None:
+    """Verify the authenticity of media files and show a verdict with its reason for each."""
+    from dfbatch.cli.session import open_client, wait
+    from dfbatch.cli.targets import check_report_target, check_table_target
+
+    check_table_target(out)
+    check_report_target(report)
+    options: dict[str, Any] = {"name": name, "profile": profile.value if profile else None, "trust_list": trust_list}
+    given = {key: value for key, value in options.items() if value is not None}
+    with open_client(storage, workers) as client:
+        batch = client.verify(paths, **given)
+        wait(batch, storage)
+        finish(batch, out, report, limit, json_)
+
+
+def finish(batch: Batch, out: str | None, report: str | None, limit: int, json_: bool) -> None:
+    """Show an ended batch, write what was asked for, and end with the exit code of its outcomes."""
+    from dfbatch.cli.screen import print_facts, print_json, stdout
+    from dfbatch.cli.tables import python_rows, results_table, rows_to_show, summary_line, tally
+
+    results = batch.results()
+    table = results.to_arrow()
+    written = {"ledger": str(batch.storage_path)}
+    if out:
+        results.write(out)
+        written["results"] = out
+    if report:
+        batch.report(report)
+        written["report"] = report
+    shown = rows_to_show(table, 0 if json_ else limit)
+    rows = python_rows(table, shown)
+    if json_:
+        status = str(batch.status)
+        print_json({"batch_id": batch.id, "status": status, "tally": tally(table), "written": written, "rows": rows})
+    else:
+        console = stdout()
+        console.print(results_table(rows))
+        if len(shown) < len(table):
+            console.print(f"... and {len(table) - len(shown):,} more; --limit 0 shows all.", style="dim")
+        console.print(summary_line(table), style="bold", markup=False)
+        print_facts(console, [("batch", batch.id), *written.items()])
+    if any(status != "succeeded" for status in table["status"].unique().to_pylist()):
+        if not json_:
+            stdout().print(f"Why: dfbatch failures {batch.id}    Again: dfbatch retry {batch.id}", style="dim")
+        raise typer.Exit(ExitCode.SOME_FAILED)
