@@ -22,6 +22,7 @@ from dfbatch.samples.sample import Sample, SampleFile
 _SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _REMOTE_URL = "https://credentials.invalid/c2pa-remote.c2pa"  # a name that can never resolve
 _COORDINATE_BYTES = 32
+_APP0 = 0xE0
 _APP11 = 0xEB
 _START_OF_SCAN = 0xDA
 
@@ -111,10 +112,9 @@ def broken_signature(signed: bytes, signature: bytes) -> bytes:
 def moved_credentials(signed: bytes, other: bytes) -> bytes:
     """The JPEG ``other`` with the credentials (APP11 segments) of the JPEG ``signed``."""
     credentials = b"".join(segment for marker, segment in _segments(signed) if marker == _APP11)
-    start = other[:2]
-    header = [segment for marker, segment in _segments(other) if marker in (0xE0, 0xE1)]
-    rest = other[2 + sum(map(len, header)) :]
-    return start + b"".join(header) + credentials + rest
+    # The signature covers all but the bytes where the credentials lie, so they go to the same place: behind APP0.
+    place = 2 + sum(len(segment) for marker, segment in _segments(other) if marker == _APP0)
+    return other[:place] + credentials + other[place:]
 
 
 def _segments(jpeg: bytes) -> Iterator[tuple[int, bytes]]:
