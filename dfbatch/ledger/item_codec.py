@@ -88,7 +88,7 @@ class SliceEncoder:
     def _fit(self, table: pa.Table, items: Sequence[Any]) -> pa.Table:
         assert self._schema is not None
         if self._columnar:
-            return self._cast(table)
+            return self._cast(table, self._schema)
         if any(self._schema.field(f.name).type != f.type for f in table.schema if f.name in self._schema.names) or set(
             table.column_names
         ) - set(self._schema.names):
@@ -98,14 +98,13 @@ class SliceEncoder:
         ]
         return pa.table(columns, schema=self._schema)
 
-    def _cast(self, table: pa.Table) -> pa.Table:
+    def _cast(self, table: pa.Table, schema: pa.Schema) -> pa.Table:
         try:
-            return table.cast(self._schema)
+            return table.cast(schema)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
             raise InvalidType(
                 f"items[{self._done}:]",
-                f"is of type {table.schema.field(ITEM).type}, but the stream began with "
-                f"{self._schema.field(ITEM).type}",  # type: ignore[union-attr, unused-ignore]
+                f"is of type {table.schema.field(ITEM).type}, but the stream began with {schema.field(ITEM).type}",
                 "Give items of one type, or a verifier with __call__(item) instead of verify_batch",
             ) from error
 
@@ -170,7 +169,7 @@ def _struct_type(values: list[dict[Any, Any]]) -> Any:
 def _arrays(items: list[Any], first: int) -> Any:
     if set(map(type, items)) - {np.ndarray, _NONE}:
         raise _NoColumn
-    rows = []
+    rows: list[dict[str, Any] | None] = []
     for i, item in enumerate(items):
         if item is None:
             rows.append(None)
@@ -248,7 +247,8 @@ def _family(item: Any) -> type:
 def items_from_table(inputs: pa.Table, kind: ItemKind) -> list[Any]:
     """The elements that a slice of ``inputs`` stands for, in order; for ``row``, one dict a row."""
     if kind == "row":
-        return _tame(inputs).to_pylist()  # type: ignore[no-any-return, unused-ignore]
+        rows: list[Any] = _tame(inputs).to_pylist()
+        return rows
     names = inputs.column_names
     if names == [ITEM]:
         return _values(inputs.column(ITEM))

@@ -57,7 +57,7 @@ def _plain(value: Any, where: str) -> Any:
             return number(value)
     if isinstance(value, np.floating):
         return _float(float(value), where)
-    raise InvalidType(where, f"is or holds a {_name(kind)}, which cannot be carried", f"Give {ALLOWED}")
+    raise InvalidType(where, f"is, or holds, a value of type {_name(kind)}, which cannot be carried", f"Give {ALLOWED}")
 
 
 def _float(value: float, where: str) -> Any:
@@ -96,7 +96,8 @@ def array_dtype(value: Any, where: str) -> np.dtype[Any]:
     """The dtype of an array in little-endian order. Raises InvalidType if it does not hold numbers."""
     if value.dtype.kind not in "biufc":
         raise InvalidType(where, f"is an array of {value.dtype}, not of numbers", "Give a list instead")
-    return np.dtype(value.dtype).newbyteorder("<")
+    dtype: np.dtype[Any] = np.dtype(value.dtype).newbyteorder("<")
+    return dtype
 
 
 _ENCODERS: dict[type, Callable[[Any, str], Any]] = {
