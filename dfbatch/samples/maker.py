@@ -14,6 +14,7 @@ from dfbatch.samples.credentials import credential_files
 from dfbatch.samples.declared import declared_files
 from dfbatch.samples.documents import document_files
 from dfbatch.samples.forgeries import forged_files
+from dfbatch.samples.odd import odd_files
 from dfbatch.samples.photographs import Album, photograph_files
 from dfbatch.samples.recordings import recording_files
 from dfbatch.samples.sample import EXPECTED_JSON, TRUST_LIST, SampleFile, SampleSet, expected_json
@@ -45,6 +46,7 @@ def sample_files(seed: int, identity: Identity) -> Iterator[SampleFile]:
         return np.random.default_rng([seed, group])
 
     yield from photograph_files(album)
+    yield from odd_files(album)
     yield from forged_files(album, chance(1))
     yield from credential_files(album, identity, chance(2))
     yield from declared_files(album, chance(3))

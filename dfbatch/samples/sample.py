@@ -47,7 +47,7 @@ class Sample:
 
     @property
     def group(self) -> str:
-        """First word of the name: ``photo, forged, c2pa, declared, video, audio, pdf, broken``."""
+        """First word of the name: ``photo, odd, forged, c2pa, declared, video, audio, pdf, broken``."""
         return self.file.partition("-")[0]
 
 
