@@ -86,7 +86,7 @@ def failures(
     console.print(failures_table(python_rows(table, shown)))
     if len(shown) < len(table):
         console.print(f"... and {len(table) - len(shown):,} more; --limit 0 shows all.", style="dim")
-    kinds = sorted(error_tally(table).items(), key=lambda pair: -pair[1])
+    kinds = sorted(error_tally(table).items(), key=lambda pair: (-pair[1], pair[0]))
     console.print(", ".join(f"{number:,} x {kind}" for kind, number in kinds), style="bold", markup=False)
 
 

@@ -30,6 +30,5 @@ def files(batch: BatchArgument, storage: StorageOption = None, json_: JsonOption
     console = stdout()
     console.print(f"{root}", markup=False, soft_wrap=True)
     for file in found:
-        rows = f"{file['batch_rows']:,} of {file['rows']:,} rows" if file["batch_rows"] < file["rows"] else ""
-        told = rows or f"{file['rows']:,} rows"
-        console.print(f"  {file['path']}  {told}, {size_words(file['size'])}", markup=False, soft_wrap=True)
+        told = f"{file['batch_rows']:,} of {file['rows']:,} rows, {size_words(file['size'])}"
+        console.print(f"  {file['path']}  {told}", markup=False, soft_wrap=True)

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 def open_client(storage: str | None, workers: str | None) -> Client:
     """Connect as the options say; what is not given comes from the environment."""
+    asked = _workers(workers)
     from dfbatch.client.client import connect
 
-    return connect(storage_path=storage, workers=_workers(workers))
+    return connect(storage_path=storage, workers=asked)
 
 
 def _workers(text: str | None) -> int | tuple[int, int] | None:
