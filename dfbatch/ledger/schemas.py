@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
 import pyarrow as pa
 
@@ -183,6 +185,11 @@ TABLES: dict[str, TableSchema] = {t.name: t for t in (BATCHES, JOBS, RESULTS, AT
 
 COMMIT_ORDER = ("inputs", "jobs", "batches", "attempts", "outputs", "results", "events")
 """Order within a group commit. What is written before ``batches`` or ``results`` is an orphan until those are."""
+
+
+def user_table_name(kind: Literal["inputs", "outputs"], columns: pa.Schema) -> str:
+    """``inputs_<hash8>`` or ``outputs_<hash8>``: the table for columns of these names and types, in this order."""
+    return f"{kind}_{hashlib.sha256(columns.remove_metadata().to_string().encode()).hexdigest()[:8]}"
 
 
 def inputs_schema(columns: pa.Schema) -> pa.Schema:
