@@ -1,0 +1,184 @@
+"""The thread that makes rows durable: many reports, one commit.
+
+Whoever waits gets a commit at once; rows nobody waits for are gathered for a
+moment. A refused write is tried again with the same rows, as long as it takes;
+a newer manager on the ledger ends this one for good.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from dfbatch.actors.outcome_rows import OutcomeRows, merged, with_commit_id
+from dfbatch.errors import LedgerFenced, StorageRefused
+from dfbatch.ledger.writer import CommitGroup, LedgerWriter
+
+GATHER_S = 0.25
+GATHER_MANY_S = 0.6
+MANY_ROWS = 50_000
+_logger = logging.getLogger("dfbatch.manager")
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """Something to be made durable. ``build`` runs in the committer's thread and returns tables by name.
+
+    ``tag`` comes back to the shell. ``alone``: a submit; it is refused rather than
+    kept, so it never shares a commit with rows that must not be lost.
+    """
+
+    build: Callable[[], OutcomeRows | dict[str, pa.Table]]
+    tag: Any
+    n_rows: int = 0
+    urgent: bool = False
+    alone: bool = False
+    since: float = field(default_factory=time.monotonic)
+
+
+@dataclass(slots=True, eq=False)
+class Done:
+    """Answer of the committer: these tags are durable, or ``error`` says why not."""
+
+    tags: list[Any]
+    error: Exception | None = None
+
+
+class Committer:
+    """Owns the LedgerWriter. ``report`` is called from its thread with Done, or a refusal's text (None: it is over)."""
+
+    def __init__(
+        self,
+        writer: LedgerWriter,
+        report: Callable[[Done], None],
+        refusing: Callable[[str | None], None],
+    ) -> None:
+        self._writer = writer
+        self._report = report
+        self._refusing = refusing
+        self._condition = threading.Condition()
+        self._pending: list[Pending] = []
+        self._stopping = False
+        self._fenced: LedgerFenced | None = None
+        self.backlog_rows = 0
+        self._thread = threading.Thread(target=self._loop, name="dfbatch-committer", daemon=True)
+        self._thread.start()
+
+    def put(self, pending: Pending) -> None:
+        with self._condition:
+            self._pending.append(pending)
+            self.backlog_rows += pending.n_rows
+            self._condition.notify()
+
+    def stop(self, timeout_s: float = 30.0) -> None:
+        """Make everything durable that waits, then end the thread."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify()
+        self._thread.join(timeout_s)
+
+    def _loop(self) -> None:
+        while True:
+            batch = self._gather()
+            if not batch and self._stopping:
+                return
+            if not batch:
+                self._keep_up()
+                continue
+            submits = [p for p in batch if p.alone]
+            rest = [p for p in batch if not p.alone]
+            for part, keep in ((submits, False), (rest, True)):
+                if part:
+                    self._commit(part, keep)
+            with self._condition:
+                self.backlog_rows -= sum(p.n_rows for p in batch)
+
+    def _gather(self) -> list[Pending]:
+        with self._condition:
+            while True:
+                now = time.monotonic()
+                if not self._pending:
+                    if self._stopping or not self._condition.wait(timeout=0.5):
+                        return []
+                    continue
+                many = sum(p.n_rows for p in self._pending) > MANY_ROWS
+                due = self._pending[0].since + (GATHER_MANY_S if many else GATHER_S)
+                if self._stopping or now >= due or any(p.urgent for p in self._pending):
+                    batch, self._pending = self._pending, []
+                    return batch
+                self._condition.wait(timeout=due - now)
+
+    def _commit(self, part: list[Pending], keep: bool) -> None:
+        tags = [p.tag for p in part]
+        try:
+            group = self._group(part)
+            self._write(group, keep)
+        except LedgerFenced as error:
+            self._fenced = error
+            self._report(Done(tags, error))
+        except Exception as error:
+            _logger.exception("A commit failed")
+            self._report(Done(tags, error))
+        else:
+            self._report(Done(tags))
+
+    def _write(self, group: CommitGroup, keep: bool) -> None:
+        delay, refused = 0.2, False
+        while True:
+            try:
+                self._writer.commit(group)
+            except StorageRefused as error:
+                if not keep or self._stopping:
+                    raise
+                if not refused:
+                    refused = True
+                    self._refusing(str(error))
+                time.sleep(delay)
+                delay = min(delay * 1.7, 5.0)
+            else:
+                if refused:
+                    self._refusing(None)
+                return
+
+    def _group(self, part: list[Pending]) -> CommitGroup:
+        commit_id = self._writer.next_commit_id()
+        tables: dict[str, list[pa.Table]] = {}
+        for pending in part:
+            built = pending.build()
+            for name, table in _by_name(built, commit_id).items():
+                tables.setdefault(name, []).append(table)
+        return CommitGroup({name: merged(parts) for name, parts in tables.items()}, commit_id)
+
+    def _keep_up(self) -> None:
+        """Merging, checkpoints and sweeping, one bounded step at a time, while nothing waits."""
+        if self._fenced is not None:
+            return
+        try:
+            while self._writer.maintain(time.time()):
+                with self._condition:
+                    if self._pending:
+                        return
+        except LedgerFenced as error:
+            self._fenced = error
+            self._report(Done([], error))
+        except StorageRefused as error:
+            _logger.warning("Upkeep of the ledger was refused, and is tried again: %s", error)
+
+
+def _by_name(built: OutcomeRows | dict[str, pa.Table], commit_id: int) -> dict[str, pa.Table]:
+    if isinstance(built, dict):
+        return built
+    tables: dict[str, pa.Table] = {}
+    if built.results is not None:
+        tables["results"] = with_commit_id(built.results, commit_id)
+    if built.output is not None and built.outputs_name is not None:
+        tables[built.outputs_name] = with_commit_id(built.output, commit_id)
+    if built.attempts is not None:
+        tables["attempts"] = built.attempts
+    return tables

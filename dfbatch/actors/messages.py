@@ -1,0 +1,188 @@
+"""What manager, workers and clients say to each other. Plain data; chunks and tables, never single jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOrder:
+    """What a worker must know to run jobs of a batch. ``options`` are those of the batch, JSON-like."""
+
+    batch_id: str
+    kind: str
+    verifier_sha: str
+    verifier_name: str
+    items: str | None
+    options: Mapping[str, Any]
+
+    @property
+    def timeout_s(self) -> float | None:
+        value = self.options.get("timeout_s")
+        return None if value is None else float(value)
+
+
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """A lease on its way to a worker. ``table`` holds ``job_index, uri, blob, filename`` and maybe ``input``."""
+
+    lease_id: int
+    order: WorkOrder
+    table: pa.Table
+    indices: Indices
+    generation: npt.NDArray[np.int16]
+    solo: bool
+    term_s: float
+
+
+@dataclass(slots=True, eq=False)
+class Outcomes:
+    """Outcomes of some jobs of one lease; row k of every column is one job.
+
+    ``seq`` numbers the reports of one worker incarnation; the manager answers with
+    the number up to which all are durable. ``report``: the verification columns of
+    the results table, null where a job failed. ``output``: what the verifier
+    returned, one struct column ``output``. ``failures``: ``position, error_type,
+    error_message, traceback`` of the failed rows only.
+    """
+
+    seq: int
+    lease_id: int
+    batch_id: str
+    indices: Indices
+    generation: npt.NDArray[np.int16]
+    error_class: npt.NDArray[np.uint8]
+    fingerprint: npt.NDArray[np.int64]
+    started_at: npt.NDArray[np.float64]
+    duration_s: npt.NDArray[np.float64]
+    busy_s: float
+    uris: pa.Array | None = None
+    report: pa.Table | None = None
+    output: pa.Table | None = None
+    failures: pa.Table | None = None
+    model_fingerprint: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class HeldChunk:
+    """A lease a worker goes on with, or would like to, when it meets a new manager."""
+
+    lease_id: int
+    batch_id: str
+    indices: Indices
+    generation: npt.NDArray[np.int16]
+    solo: bool
+
+
+@dataclass(slots=True, eq=False)
+class Hello:
+    """A worker introduces itself. ``mark``: (lease id, job index) where its last incarnation died."""
+
+    worker: str
+    incarnation: str
+    shape: str
+    node: str
+    pid: int
+    version: str
+    queues: tuple[str, ...] | None = None
+    held: tuple[HeldChunk, ...] = ()
+    outcomes: tuple[Outcomes, ...] = ()
+    mark: tuple[int, int] | None = None
+    timed_out: bool = False
+    stack: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class HelloReply:
+    epoch: int
+    kept: frozenset[int]
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """Outcomes in; ``want`` asks for one more chunk. ``idle``: nothing is held, so the call may be parked."""
+
+    worker: str
+    incarnation: str
+    epoch: int
+    outcomes: tuple[Outcomes, ...]
+    want: bool
+    idle: bool
+
+
+@dataclass(slots=True, eq=False)
+class Control:
+    """What a worker is told: drop these leases, stop, or say hello because the manager does not know it.
+
+    ``durable_seq``: all reports up to this number are in the ledger.
+    """
+
+    epoch: int
+    durable_seq: int = 0
+    recalled: Mapping[int, str] = field(default_factory=dict)
+    say_hello: bool = False
+    leave: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class ExchangeReply:
+    control: Control
+    chunk: Chunk | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Beat:
+    """A heartbeat. ``steps``: newest progress of jobs: (batch_id, index) to (done, total, step)."""
+
+    worker: str
+    incarnation: str
+    epoch: int
+    lease_ids: tuple[int, ...]
+    steps: Mapping[tuple[str, int], tuple[float, float | None, str | None]] = field(default_factory=dict)
+    current: tuple[str, int, float] | None = None
+    rss: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Submit:
+    """A batch on its way in. ``jobs`` holds ``uri, blob, filename`` (any may be missing); ``inputs`` the carried columns."""
+
+    submit_id: str
+    kind: str
+    n_jobs: int
+    jobs: pa.Table | None
+    inputs: pa.Table | None
+    items: str | None
+    verifier: bytes
+    verifier_name: str
+    verifier_fingerprint: str
+    options: Mapping[str, Any]
+    content: str
+    client_version: str
+    name: str | None = None
+    key: str | None = None
+    queue: str = "default"
+    priority: int = 0
+    shape: Mapping[str, Any] = field(default_factory=dict)
+    sealed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Who the manager is and how it does. ``status``: starting, recovering, running, fenced, stopping."""
+
+    version: str
+    epoch: int
+    status: str
+    storage_path: str
+    namespace: str
+    reason: str = ""
+    recovery_s: float = 0.0

@@ -1,0 +1,122 @@
+"""From what the ledger holds to the events that rebuild the manager's state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+
+from dfbatch.core.batch import BatchSpec, BatchStop
+from dfbatch.core.events import BatchRecovered
+from dfbatch.core.policy import BatchPolicy
+from dfbatch.core.states import BatchState, JobState
+from dfbatch.ledger.recovery import RecoveredBatch
+
+
+def spec_of_row(row: Mapping[str, Any], n_jobs: int) -> BatchSpec:
+    """The spec of a batch from its row in ``batches``."""
+    options = json.loads(row["options"])
+    return BatchSpec(
+        batch_id=row["batch_id"],
+        n_jobs=n_jobs,
+        queue=row["queue"],
+        priority=row["priority"] or 0,
+        policy=BatchPolicy.of(options),
+        shape=options.get("shape", "default"),
+        name=row["name"],
+        submit_id=row["submit_id"] or "",
+        key=row["key"],
+        content=options.get("content", ""),
+        submitted_at=row["submitted_at"].timestamp(),
+        sealed=row["n_jobs"] >= 0,
+    )
+
+
+def recovered_event(found: RecoveredBatch, interrupted: bool) -> BatchRecovered:
+    """What ``ManagerState`` must hear about one open batch. ``interrupted``: its manager ended with its kernel."""
+    sealed_as = next((e["detail"].get("n_jobs") for e in reversed(found.events) if e["kind"] == "sealed"), None)
+    n_jobs = found.job_count if sealed_as is None else int(sealed_as)
+    spec = spec_of_row(found.row, n_jobs)
+    if sealed_as is not None and not spec.sealed:
+        spec = spec_of_row({**found.row, "n_jobs": n_jobs}, n_jobs)
+    generation = _generations(found.events, n_jobs)
+    present = found.result_generation == generation[found.result_index]
+    tries = found.attempts
+    tried = tries.column("job_index").to_numpy()
+    of_present = tries.column("generation").to_numpy() == generation[tried]
+    tries, tried = tries.filter(of_present), tried[of_present]
+    due = pc.cast(tries.column("retry_at"), "int64").to_numpy(zero_copy_only=False).astype(np.float64) / 1e6
+    redriven = np.flatnonzero(generation)
+    paused = _paused(found.events)
+    return BatchRecovered(
+        spec,
+        found.result_index[present],
+        found.result_status[present],
+        redriven_index=redriven,
+        redriven_generation=generation[redriven],
+        tried_index=tried,
+        tried_attempts=tries.column("attempt").to_numpy(),
+        tried_deaths=tries.column("worker_deaths").to_numpy(),
+        tried_suspect=tries.column("suspect").to_numpy(zero_copy_only=False).astype(np.bool_),
+        retry_at=np.nan_to_num(due, nan=0.0),
+        paused=paused or ("interrupted" if interrupted else None),
+        priority=next((e["detail"]["priority"] for e in reversed(found.events) if e["kind"] == "priority"), None),
+        stop=_stop(found.events),
+    )
+
+
+def encode_ranges(indices: npt.NDArray[np.int64]) -> list[list[int]]:
+    """Sorted indices as half-open ranges, small enough for one event row even for millions of neighbours."""
+    if not len(indices):
+        return []
+    cuts = np.flatnonzero(np.diff(indices) != 1) + 1
+    starts = indices[np.r_[0, cuts]]
+    stops = indices[np.r_[cuts - 1, len(indices) - 1]] + 1
+    return [[int(a), int(b)] for a, b in zip(starts, stops, strict=True)]
+
+
+def stop_detail(stop: BatchStop) -> dict[str, Any]:
+    return {
+        "job_state": stop.job_state.value,
+        "batch_state": stop.batch_state.value if stop.batch_state else None,
+        "reason": stop.reason,
+        "error_type": stop.error_type,
+    }
+
+
+def _generations(events: list[dict[str, Any]], n_jobs: int) -> npt.NDArray[np.int16]:
+    generation = np.zeros(n_jobs, np.int16)
+    for event in events:
+        if event["kind"] == "redriven":
+            for start, stop in event["detail"]["ranges"]:
+                generation[start:stop] += 1
+    return generation
+
+
+def _paused(events: list[dict[str, Any]]) -> str | None:
+    for event in reversed(events):
+        if event["kind"] == "paused":
+            return str(event["detail"].get("reason", "paused"))
+        if event["kind"] == "resumed":
+            return None
+    return None
+
+
+def _stop(events: list[dict[str, Any]]) -> BatchStop | None:
+    for event in reversed(events):
+        if event["kind"] == "redriven":
+            return None
+        if event["kind"] == "stopped":
+            detail = event["detail"]
+            state = detail.get("batch_state")
+            return BatchStop(
+                JobState(detail["job_state"]),
+                BatchState(state) if state else None,
+                detail.get("reason", ""),
+                detail.get("error_type", ""),
+            )
+    return None

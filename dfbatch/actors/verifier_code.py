@@ -1,0 +1,172 @@
+"""Verifiers on their way from the notebook to the workers: by name where that is safe, else by value.
+
+By name only if the module belongs to an installed, non-editable distribution: then
+the worker finds the same code. Everything else, a notebook cell or a local file,
+goes by value, because a worker may have another driver's folder on its path. The
+fingerprint is that of the source and the arguments, so an edit is a new verifier.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+import io
+import json
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cloudpickle
+
+from dfbatch.errors import InvalidInput, VerifierUnusable
+
+LARGEST_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PackedVerifier:
+    """``data``: the pickle. ``vectorised``: it has ``verify_batch``. ``resources``: what it declares, in Ray's words."""
+
+    data: bytes
+    name: str
+    fingerprint: str
+    vectorised: bool
+    resources: dict[str, Any]
+
+
+RESOURCE_NAMES = ("num_cpus", "num_gpus", "memory", "resources", "runtime_env")
+
+
+def pack(verifier: Any, init: Mapping[str, Any] | None = None) -> PackedVerifier:
+    """Pack a function, class or instance. Raises InvalidInput if it cannot be called or pickled."""
+    target = verifier if inspect.isclass(verifier) or inspect.isroutine(verifier) else type(verifier)
+    init = dict(init or {})
+    _check(verifier, init)
+    name = f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', type(verifier).__name__)}"
+    module = sys.modules.get(getattr(target, "__module__", ""))
+    try:
+        with _by_value(module):
+            data = cloudpickle.dumps((verifier, init), protocol=5)
+    except Exception as error:
+        raise InvalidInput(
+            "verifier",
+            f"{name} cannot be sent to the workers ({type(error).__name__}: {error})",
+            "Open connections, locks and models in __init__ of a class, or inside the function, not outside",
+        ) from error
+    if len(data) > LARGEST_BYTES:
+        raise InvalidInput(
+            "verifier",
+            f"{name} is {len(data) >> 20} MiB when pickled",
+            "Load large data in __init__ from a path given in init={...}",
+        )
+    resources = {k: v for k in RESOURCE_NAMES if (v := getattr(verifier, k, None)) is not None}
+    return PackedVerifier(data, name, _fingerprint(target, data, init), hasattr(verifier, "verify_batch"), resources)
+
+
+def load(data: bytes) -> Any:
+    """The verifier, constructed. Raises VerifierUnusable with the user's own error as its cause."""
+    try:
+        verifier, init = pickle.loads(data)  # ours: written by pack(), read from our own ledger
+    except Exception as error:
+        raise VerifierUnusable(f"The verifier cannot be loaded on the worker: {type(error).__name__}: {error}") from error
+    if not inspect.isclass(verifier):
+        return verifier
+    try:
+        return verifier(**init)
+    except Exception as error:
+        raise VerifierUnusable(
+            f"{verifier.__qualname__}({', '.join(init)}) failed on the worker: {type(error).__name__}: {error}"
+        ) from error
+
+
+def entry_point(verifier: Any) -> tuple[Callable[..., Any], bool, bool]:
+    """(function to call, is it vectorised, does it take ``ctx``)."""
+    vectorised = hasattr(verifier, "verify_batch")
+    call = verifier.verify_batch if vectorised else verifier
+    return call, vectorised, _takes_context(call)
+
+
+def _takes_context(call: Callable[..., Any]) -> bool:
+    try:
+        parameters = list(inspect.signature(call).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    names = [p.name for p in parameters]
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    # A second positional parameter without a default is meant for us, whatever it is called.
+    return "ctx" in names[1:] or (len(positional) >= 2 and positional[1].default is inspect.Parameter.empty)
+
+
+def _check(verifier: Any, init: dict[str, Any]) -> None:
+    if not callable(verifier) and not hasattr(verifier, "verify_batch"):
+        raise InvalidInput(
+            "verifier",
+            f"{verifier!r} is neither a function, nor a class with __call__ or verify_batch",
+            "Give a function item -> result, or a class",
+        )
+    if inspect.iscoroutinefunction(verifier) or inspect.iscoroutinefunction(getattr(verifier, "__call__", None)):
+        raise InvalidInput("verifier", "is asynchronous", "Give a plain function; run the loop inside it")
+    if not inspect.isclass(verifier):
+        if init:
+            raise InvalidInput("init", "is given, but the verifier is no class", "Give the class itself, or drop init")
+        return
+    if not any("__call__" in c.__dict__ or "verify_batch" in c.__dict__ for c in verifier.__mro__):
+        raise InvalidInput(
+            "verifier", f"class {verifier.__name__} has neither __call__ nor verify_batch", "Define one of them"
+        )
+    try:
+        inspect.signature(verifier).bind(**init)
+    except TypeError as error:
+        raise InvalidInput("init", f"does not fit {verifier.__name__}(): {error}", "Give init={...} with its arguments") from error
+    except ValueError:
+        return  # a class in C without a signature
+
+
+@contextlib.contextmanager
+def _by_value(module: ModuleType | None) -> Iterator[None]:
+    if module is None or module.__name__ == "__main__" or _is_installed(module):
+        yield
+        return
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
+
+
+def _is_installed(module: ModuleType) -> bool:
+    """True if the module comes from an installed distribution that is not editable, or from Python itself."""
+    top = module.__name__.partition(".")[0]
+    if top in sys.stdlib_module_names or top == "dfbatch":
+        return True
+    for name in metadata.packages_distributions().get(top, []):
+        direct = metadata.distribution(name).read_text("direct_url.json")
+        editable = bool(direct) and bool(json.loads(direct or "{}").get("dir_info", {}).get("editable"))
+        if not editable:
+            return True
+    return False
+
+
+def _fingerprint(target: Any, data: bytes, init: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256()
+    try:
+        digest.update(inspect.getsource(target).encode())
+    except (OSError, TypeError):
+        digest.update(data)
+    with contextlib.suppress(OSError, TypeError):
+        module_file = inspect.getsourcefile(target)
+        if module_file and Path(module_file).is_file():
+            digest.update(Path(module_file).read_bytes())
+    stream = io.BytesIO()
+    try:
+        cloudpickle.dump(sorted(init.items()), stream)
+        digest.update(stream.getvalue())
+    except Exception:  # unsortable arguments: the pickle of all is as good
+        digest.update(data)
+    return digest.hexdigest()[:16]
