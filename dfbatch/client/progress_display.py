@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 
-from dfbatch.client.displays.display import NullDisplay, ProgressDisplay
+from dfbatch.client.displays.display import ProgressDisplay
+from dfbatch.client.displays.shield import Shield
 from dfbatch.client.displays.wording import detached_words
 from dfbatch.core.progress import ProgressSnapshot
 
 _POLL_S = 0.4
 _LEAST_POLL_S = 0.05
-
-_logger = logging.getLogger("dfbatch.progress")
 
 
 def watch(
@@ -29,7 +27,7 @@ def watch(
     however this ends. On KeyboardInterrupt the user is told how to attach again
     and how to cancel, and the interrupt goes on to the caller; the work is not touched.
     """
-    shown = _Shield(display)
+    shown = Shield(display)
     deadline = None if timeout_s is None else clock() + timeout_s
     snapshot = poll(0.0)
     try:
@@ -52,26 +50,3 @@ def watch(
         raise
     shown.close(snapshot)
     return snapshot
-
-
-class _Shield:
-    """Keeps the errors of a display away from the user's wait: a display that fails is not used again."""
-
-    def __init__(self, display: ProgressDisplay) -> None:
-        self._display = display
-
-    def update(self, snapshot: ProgressSnapshot) -> None:
-        self._guard(lambda: self._display.update(snapshot))
-
-    def close(self, snapshot: ProgressSnapshot) -> None:
-        self._guard(lambda: self._display.close(snapshot))
-
-    def say(self, text: str) -> None:
-        self._guard(lambda: self._display.say(text))
-
-    def _guard(self, paint: Callable[[], None]) -> None:
-        try:
-            paint()
-        except Exception:
-            _logger.exception("Progress can no longer be shown; the work goes on")
-            self._display = NullDisplay()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from dfbatch.client.displays.card import batch_card, batch_strip
-from dfbatch.client.displays.display import Pace
+from dfbatch.client.displays.display import QUIET_START_S, Pace
 from dfbatch.client.displays.wording import one_line
 from dfbatch.core.progress import ProgressSnapshot
 
@@ -40,11 +40,14 @@ class HtmlDisplay:
     """A live card. Paints at most three times a second, ever more seldom in a long wait, never the same twice."""
 
     def __init__(
-        self, open_slot: Callable[[Bundle], Slot] = IPythonSlot, clock: Callable[[], float] = time.monotonic
+        self,
+        open_slot: Callable[[Bundle], Slot] = IPythonSlot,
+        clock: Callable[[], float] = time.monotonic,
+        quiet_s: float = QUIET_START_S,
     ) -> None:
         self._open_slot = open_slot
         self._clock = clock
-        self._pace = Pace(least_s=0.34, most_s=5.0)
+        self._pace = Pace(least_s=0.34, most_s=5.0, quiet_s=quiet_s)
         self._slot: Slot | None = None
         self._painted: Bundle | None = None
 
