@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -51,9 +52,10 @@ class _Column:
         """The rows of these sorted indices, in their order. Raises LedgerCorrupt if one is not there."""
         seeded = [group for group in self._cache if not group.file]
         for groups in (seeded, self._groups, None):
-            table = self._find(indices, self._look_up() if groups is None else groups)
-            if table is not None:
-                return table
+            with contextlib.suppress(FileNotFoundError):  # merged away since it was looked up
+                table = self._find(indices, self._look_up() if groups is None else groups)
+                if table is not None:
+                    return table
         raise LedgerCorrupt(
             f"The ledger under {self._reader.storage.root} lacks rows of {self._table} for jobs "
             f"{indices[0]}..{indices[-1]} of batch {self._batch_id}. Restore the folder {self._table} from a backup."

@@ -117,12 +117,21 @@ def _by_batch(
     table = reader.read(name, batch_id=only, columns=columns, expression=where)
     if only:
         return {only: table}
-    runs = pc.run_end_encode(table.column("batch_id").combine_chunks())
-    values, ends = runs.values.to_pylist(), runs.run_ends.to_pylist()
-    starts = dict(zip(values, zip([0, *ends[:-1]], ends, strict=True), strict=True))
-    return {
-        i: table.slice(starts[i][0], starts[i][1] - starts[i][0]) if i in starts else table.slice(0, 0) for i in ids
-    }
+    spans = _spans(table.column("batch_id"))
+    found = {}
+    for batch_id in ids:
+        start, end = spans.get(batch_id, (0, 0))
+        found[batch_id] = table.slice(start, end - start)
+    return found
+
+
+def _spans(column: Any) -> dict[str, tuple[int, int]]:
+    """First and one past the last row of each value of a sorted column."""
+    if not len(column):
+        return {}
+    runs = pc.run_end_encode(column.combine_chunks())
+    ends = runs.run_ends.to_pylist()
+    return dict(zip(runs.values.to_pylist(), zip([0, *ends[:-1]], ends, strict=True), strict=True))
 
 
 def _batch(
@@ -157,8 +166,7 @@ def _job_count(reader: LedgerReader, row: dict[str, Any]) -> int:
     """``n_jobs``; for a stream that is not sealed, the jobs that are there without a gap."""
     if row["n_jobs"] is not None and row["n_jobs"] >= 0:
         return int(row["n_jobs"])
-    index = np.unique(
-        numbers(reader.read("jobs", batch_id=row["batch_id"], columns=["batch_id", "job_index"])["job_index"])
-    )
+    jobs = reader.read("jobs", batch_id=row["batch_id"], columns=["job_index"])
+    index = np.unique(numbers(jobs.column("job_index")))
     gaps = np.flatnonzero(index != np.arange(len(index)))
     return int(gaps[0]) if len(gaps) else len(index)
