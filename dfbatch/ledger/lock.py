@@ -24,7 +24,11 @@ _PAUSE_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class ManagerInfo:
-    """The manager of a ledger, as stored in ``manager.json``. ``started_at``: seconds since 1970."""
+    """The manager of a ledger, as stored in ``manager.json``. ``started_at``: seconds since 1970.
+
+    ``session`` is drawn by whoever started the manager; a restart of the same manager keeps it. ``owner_pid``: the
+    process whose end is the end of an embedded manager.
+    """
 
     namespace: str
     epoch: int
@@ -35,6 +39,8 @@ class ManagerInfo:
     actor_name: str
     started_at: float
     version: str
+    session: str = ""
+    owner_pid: int = 0
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self), indent=1).encode() + b"\n"
