@@ -29,8 +29,8 @@ _AMOUNT, _FORGED_AMOUNT = b"1,240.00 EUR", b"9,240.00 EUR"
 _NOTE_BOX = (72, 250, 420, 270)
 
 
-def document_files(album: Album) -> Iterator[SampleFile]:
-    """All samples of the group ``pdf``; both signers are made anew."""
+def document_files(album: Album, identity: Identity) -> Iterator[SampleFile]:
+    """All samples of the group ``pdf``. ``identity`` is the signer in the trust list; two others are made anew."""
     workshop, customer = new_identity("Workshop"), new_identity("Customer")
     plain = report(encode_jpeg(album.pixels("motorcycle_left.png"), exif=camera_exif()))
     intact = signed(plain, workshop, "Workshop")
@@ -70,6 +70,9 @@ def document_files(album: Album) -> Iterator[SampleFile]:
         ),
     ):
         yield SampleFile(Sample(file, "pdf", what, verdict), data)
+    what = "The report signed by the signer whose anchor is in the trust list."
+    trusted = Sample("pdf-signed-trusted.pdf", "pdf", what, clean, trusted_verdict="authentic")
+    yield SampleFile(trusted, signed(plain, identity, "Camera"))
 
 
 def report(photograph: bytes) -> bytes:

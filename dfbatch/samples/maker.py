@@ -25,7 +25,7 @@ def write_samples(folder: str | Path, seed: int) -> SampleSet:
     if type(seed) is not int or seed < 0:
         raise InvalidInput("seed", f"{seed!r} is no whole number of at least 0")
     root = _made_folder(folder)
-    identity = new_identity("Content Credentials")
+    identity = new_identity("Camera")
     (root / EXPECTED_JSON).unlink(missing_ok=True)
     samples = []
     for made in sample_files(seed, identity):
@@ -51,7 +51,7 @@ def sample_files(seed: int, identity: Identity) -> Iterator[SampleFile]:
     yield from credential_files(album, identity, chance(2))
     yield from declared_files(album, chance(3))
     yield from recording_files(album, chance(4))
-    yield from document_files(album)
+    yield from document_files(album, identity)
     yield from broken_files(album, chance(5))
 
 

@@ -37,7 +37,7 @@ def test_the_c2pa_library_finds_the_expected_state_without_and_with_the_trust_li
 def test_the_trust_list_of_another_call_does_not_make_it_trusted(made: SampleSet):
     from dfbatch.samples.certificates import new_identity
 
-    trust = {"trust": {"user_anchors": new_identity("Content Credentials").anchor_pem.decode()}}
+    trust = {"trust": {"user_anchors": new_identity("Camera").anchor_pem.decode()}}
     context = c2pa.Context.from_dict({**OFFLINE, **trust})
     assert c2pa.Reader(str(made.path("c2pa-capture.jpg")), context=context).get_validation_state() == "Valid"
 

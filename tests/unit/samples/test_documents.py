@@ -4,6 +4,7 @@ import logging
 
 import pikepdf
 import pytest
+from pyhanko.keys import load_certs_from_pemder_data
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.diff_analysis import ModificationLevel, SuspiciousModification
 from pyhanko.sign.validation import validate_pdf_signature
@@ -22,11 +23,12 @@ def _quiet():
     logging.disable(logging.NOTSET)
 
 
-def _statuses(made: SampleSet, file: str) -> list:
+def _statuses(made: SampleSet, file: str, *, trusted: bool = False) -> list:
+    anchors = list(load_certs_from_pemder_data(made.trust_list.read_bytes())) if trusted else []
     with made.path(file).open("rb") as opened:
         signatures = PdfFileReader(opened).embedded_signatures
-        nobody = ValidationContext(trust_roots=[], allow_fetching=False)
-        return [validate_pdf_signature(signature, nobody) for signature in signatures]
+        context = ValidationContext(trust_roots=anchors, allow_fetching=False)
+        return [validate_pdf_signature(signature, context) for signature in signatures]
 
 
 def _text(made: SampleSet, file: str) -> bytes:
@@ -39,6 +41,13 @@ def test_the_signed_report_is_intact_and_covered_to_its_end(made: SampleSet):
     assert status.intact
     assert status.valid
     assert status.coverage == SignatureCoverageLevel.ENTIRE_FILE
+
+
+@pytest.mark.parametrize(("file", "trusted"), [("pdf-signed-trusted.pdf", True), ("pdf-signed.pdf", False)])
+def test_the_trust_list_vouches_for_one_signer_of_reports_only(made: SampleSet, file, trusted):
+    (status,) = _statuses(made, file, trusted=True)
+    assert status.intact
+    assert status.trusted is trusted
 
 
 def test_the_altered_report_shows_another_amount_and_fails_its_digest(made: SampleSet):

@@ -56,7 +56,9 @@ def test_expectations_use_the_words_of_the_results_table(made: SampleSet):
 
 def test_authentic_is_expected_of_nothing_without_a_trust_list(made: SampleSet):
     assert "authentic" not in {sample.verdict for sample in made}
-    assert {s.trusted_provenance_state for s in made if s.trusted_verdict == "authentic"} == {"trusted"}
+    authentic = [sample for sample in made if sample.trusted_verdict == "authentic"]
+    assert {s.trusted_provenance_state for s in authentic if s.kind != "pdf"} == {"trusted"}
+    assert [s.file for s in authentic if s.kind == "pdf"] == ["pdf-signed-trusted.pdf"]
 
 
 def test_only_what_can_be_proved_is_accused(made: SampleSet):
