@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dfbatch.cli.options import BatchArgument, JsonOption, LimitOption, OutOption, StorageOption, WorkersOption
 
@@ -44,11 +44,12 @@ def results(
     from dfbatch.cli.screen import print_json, stdout
     from dfbatch.cli.tables import python_rows, results_table, rows_to_show, summary_line
     from dfbatch.cli.targets import check_table_target
+    from dfbatch.client.results_write import write_table
 
     check_table_target(out)
     table = _recorded(batch, storage)
     if out:
-        _write(table, out)
+        out = write_table(table, out)
     if json_:
         print_json(table.to_pylist())
         return
@@ -60,6 +61,7 @@ def results(
     console.print(results_table(python_rows(table, shown)))
     if len(shown) < len(table):
         console.print(f"... and {len(table) - len(shown):,} more; --limit 0 or --out FILE gives all.", style="dim")
+    console.print()
     console.print(summary_line(table), style="bold", markup=False)
 
 
@@ -120,9 +122,3 @@ def _recorded(text: str, storage: str | None) -> pa.Table:
     batch_id, index = require_batch(reader, text)
     table = reader.results(batch_id)
     return table if index is None else table.filter(pc.equal(table["job_index"], index))
-
-
-def _write(table: Any, path: str) -> None:
-    from dfbatch.client.results import Results
-
-    Results(table).write(path)

@@ -13,6 +13,7 @@ from dfbatch.cli.wording import (
     tally_words,
     type_words,
 )
+from dfbatch.client.verdict_style import RANK
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _FILE_WIDTH = 24
 _SHOWN = ("job_id", "job_index", "uri", "media_type", "status", "verdict", "reasons", "error_type", "error_message")
-_CALM_VERDICTS = ("authentic", "no_manipulation_found", "not_applicable")
 
 
 def rows_to_show(results: pa.Table, limit: int) -> list[int]:
@@ -29,14 +29,10 @@ def rows_to_show(results: pa.Table, limit: int) -> list[int]:
     if not limit or n <= limit:
         return list(range(n))
     import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
-    calm = pc.and_(
-        pc.equal(results["status"], "succeeded"),
-        pc.is_in(results["verdict"], value_set=pa.array([*_CALM_VERDICTS, None], pa.string())),
-    )
-    order = np.argsort(np.asarray(calm), kind="stable")[:limit]
+    words = outcomes(results).combine_chunks().dictionary_encode()
+    ranks = np.array([RANK.get(word, len(RANK)) for word in words.dictionary.to_pylist()])
+    order = np.argsort(ranks[np.asarray(words.indices)], kind="stable")[:limit]
     return sorted(int(position) for position in order)
 
 
@@ -98,14 +94,18 @@ def batches_table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def tally(results: pa.Table) -> dict[str, int]:
-    """How many rows have each verdict; rows without one count under their status."""
+def outcomes(results: pa.Table) -> Any:
+    """The verdict of each row, or its status where there is none, as one column of text."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    words = pc.if_else(
-        pc.equal(results["status"], "succeeded"), pc.coalesce(results["verdict"], "succeeded"), results["status"]
-    )
-    return _counted(words)
+    verdict, status = (results[name].cast(pa.string()) for name in ("verdict", "status"))
+    return pc.coalesce(verdict, status)
+
+
+def tally(results: pa.Table) -> dict[str, int]:
+    """How many rows have each verdict; rows without one count under their status."""
+    return _counted(outcomes(results))
 
 
 def error_tally(results: pa.Table) -> dict[str, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dfbatch.errors import InvalidInput
 
-_TABLE_SUFFIXES = (".parquet", ".csv", ".jsonl")
+_TABLE_SUFFIXES = (".parquet", ".csv", ".jsonl", ".json", ".arrow", ".feather")
 
 
 def check_table_target(path: str | None) -> None:
@@ -23,13 +23,13 @@ def check_report_target(path: str | None) -> None:
 
 
 def _check(option: str, path: str, suffixes: tuple[str, ...]) -> None:
-    target = Path(path)
+    target = Path(path).expanduser()
     if target.suffix.lower() not in suffixes:
         raise InvalidInput(option, f"{path!r} does not end in {', '.join(suffixes)}")
+    if "://" in path:
+        return
     if target.is_dir():
         raise InvalidInput(option, f"{path!r} is a folder", "Give a file")
-    folder = target.parent
-    if not folder.is_dir():
-        raise InvalidInput(option, f"there is no folder {str(folder)!r}", "Make it first")
-    if not os.access(folder, os.W_OK):
-        raise InvalidInput(option, f"the folder {str(folder)!r} cannot be written to", "Give another file")
+    folder = next(parent for parent in target.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InvalidInput(option, f"{path!r} cannot be written: {str(folder)!r} is no folder open to you")

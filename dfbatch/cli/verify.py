@@ -73,6 +73,7 @@ def finish(batch: Batch, out: str | None, report: str | None, limit: int, json_:
         console.print(results_table(rows))
         if len(shown) < len(table):
             console.print(f"... and {len(table) - len(shown):,} more; --limit 0 shows all.", style="dim")
+        console.print()
         console.print(summary_line(table), style="bold", markup=False)
         print_facts(console, [("batch", batch.id), *written.items()])
     if any(status != "succeeded" for status in table["status"].unique().to_pylist()):

@@ -5,44 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dfbatch.client.displays.wording import shorten, verdict_words
+from dfbatch.client.displays.wording import SYMBOLS, shorten
+from dfbatch.client.verdict_style import RANK, look, look_of
+from dfbatch.core.states import BatchState
 
-VERDICT_STYLES: Mapping[str, tuple[str, str]] = {
-    "authentic": ("✓", "green"),
-    "no_manipulation_found": ("○", "green"),
-    "manipulated": ("✗", "bold red"),
-    "ai_generated": ("◆", "bold magenta"),
-    "inconclusive": ("?", "yellow"),
-    "not_applicable": ("-", "dim"),
+STYLES: Mapping[str, str] = {
+    "authentic": "green",
+    "no_manipulation_found": "cyan",
+    "manipulated": "bold red",
+    "ai_generated": "bold magenta",
+    "inconclusive": "yellow",
+    "succeeded": "green",
+    "failed": "red",
+    "expired": "red",
+    "partial": "yellow",
+    "stalled": "yellow",
+    "running": "blue",
 }
-"""Verdict to its sign and style."""
-
-STATUS_STYLES: Mapping[str, tuple[str, str]] = {
-    "succeeded": ("✓", "green"),
-    "failed": ("!", "bold red"),
-    "expired": ("!", "bold red"),
-    "cancelled": ("■", "dim"),
-    "partial": ("!", "yellow"),
-    "stalled": ("!", "yellow"),
-    "running": ("▶", "blue"),
-    "paused": ("‖", "dim"),
-}
-"""State of a job or batch to its sign and style."""
+"""Terminal style by verdict or state; the others are dim."""
 
 
 def outcome_words(row: Mapping[str, Any]) -> tuple[str, str]:
-    """``(text, style)`` of one results row: its verdict, or why it has none."""
-    verdict = row.get("verdict")
-    if row["status"] == "succeeded" and verdict:
-        sign, style = VERDICT_STYLES.get(verdict, ("?", ""))
-        return f"{sign} {verdict_words(verdict)}", style
-    return state_text(row["status"])
+    """``(text, style)`` of one results row: sign and word of its verdict, or of its status where there is none."""
+    seen = look_of(row)
+    return f"{seen.sign} {seen.label}", STYLES.get(seen.key, "dim")
 
 
 def state_text(status: str) -> tuple[str, str]:
-    """``(text, style)`` of a state."""
-    sign, style = STATUS_STYLES.get(status, ("…", "dim"))
-    return f"{sign} {status}", style
+    """``(text, style)`` of the state of a batch."""
+    return f"{SYMBOLS[BatchState(status)]} {status}", STYLES.get(status, "dim")
 
 
 def reason_words(row: Mapping[str, Any]) -> str:
@@ -90,6 +81,6 @@ def size_words(size: float) -> str:
 
 
 def tally_words(numbers: Mapping[str, int]) -> str:
-    """``12 no manipulation found, 4 manipulated``: greatest first."""
-    ranked = sorted(numbers.items(), key=lambda pair: (-pair[1], pair[0]))
-    return ", ".join(f"{number:,} {verdict_words(word)}" for word, number in ranked if number)
+    """``2 failed, 4 manipulated, 12 no manipulation found``: what needs attention first."""
+    ranked = sorted(numbers.items(), key=lambda pair: (RANK.get(pair[0], len(RANK)), pair[0]))
+    return ", ".join(f"{number:,} {look(word).label}" for word, number in ranked if number)

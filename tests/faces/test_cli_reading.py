@@ -48,9 +48,9 @@ class TestResults:
         answer = dfbatch_command("results", BATCH, "--storage", recorded_ledger)
         assert answer.code == 0
         assert widest(answer.out) <= 80
-        for words in ("✓ authentic", "○ no", "✗ manipulated", "◆ AI-generated", "? inconclusive", "! failed"):
+        for words in ("✓ authentic", "○ no", "▲ manipulated", "◆ AI generated", "? inconclusive", "✕ failed"):
             assert words in answer.out
-        assert "8 items: 2 failed, 1 AI-generated, 1 authentic" in answer.out
+        assert "8 items: 2 failed, 1 manipulated, 1 AI generated" in answer.out
 
     def test_a_file_name_is_not_taken_for_markup(self, dfbatch_command: Command, recorded_ledger: Path) -> None:
         assert "[bold]cut.jpg" in dfbatch_command("results", BATCH, "--storage", recorded_ledger).out
@@ -59,7 +59,8 @@ class TestResults:
         self, dfbatch_command: Command, recorded_ledger: Path
     ) -> None:
         out = dfbatch_command("results", BATCH, "--storage", recorded_ledger, "--limit", "5").out
-        assert "photo-02.jpg" not in out
+        assert "photo-01.jpg" not in out
+        assert "empty.pdf" not in out
         assert "gone.jpg" in out
         assert "and 3 more" in out
 

@@ -61,7 +61,7 @@ def test_the_version_is_told(dfbatch_command: Command) -> None:
         (["verify", "x.jpg", "--workers", "many"], "1,8"),
         (["verify", "x.jpg", "--workers", "1,2,3"], "1,8"),
         (["verify", "x.jpg", "--out", "table.xlsx"], ".parquet, .csv, .jsonl"),
-        (["verify", "x.jpg", "--out", "no/such/folder/table.csv"], "Make it first"),
+        (["verify", "x.jpg", "--out", "/dev/null/table.csv"], "/dev/null"),
         (["verify", "x.jpg", "--report", "report.pdf"], ".html"),
     ],
 )

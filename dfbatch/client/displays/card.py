@@ -15,10 +15,10 @@ from dfbatch.client.displays.wording import (
     rate_words,
     shorten,
     state_words,
-    verdict_words,
     whole_percent,
     worked,
 )
+from dfbatch.client.verdict_style import look
 from dfbatch.core.progress import ProgressSnapshot
 from dfbatch.core.states import BatchState
 
@@ -112,7 +112,7 @@ def _verdicts(snapshot: ProgressSnapshot) -> str:
     ranked = _ranked(snapshot.verdicts)
     if not ranked:
         return ""
-    items = "".join(f"<span><b>{_n(n)}</b> {_text(verdict_words(word), 40)}</span>" for word, n in ranked[:6])
+    items = "".join(f"<span><b>{_n(n)}</b> {_text(look(word).label, 40)}</span>" for word, n in ranked[:6])
     return f'<div class="dfb-verdicts"><span class="dfb-soft">verdicts</span>{items}</div>'
 
 

@@ -118,11 +118,6 @@ def one_line(snapshot: ProgressSnapshot) -> str:
     return f"{line}. {shorten(snapshot.reason, 200)}" if snapshot.reason else line
 
 
-def verdict_words(verdict: str) -> str:
-    """``no_manipulation_found`` as ``no manipulation found``, ``ai_generated`` as ``AI-generated``."""
-    return "AI-generated" if verdict == "ai_generated" else verdict.replace("_", " ")
-
-
 def attach_line(batch_id: str) -> str:
     return f'dfbatch.attach("{batch_id}")'
 

@@ -84,7 +84,7 @@ def test_numbers_pace_errors_and_the_way_back_are_on_the_card() -> None:
         "of 50,000",
         "312 items/s",
         "about 1:57 min",
-        "300 AI-generated",
+        "300 AI generated",
         "380 \u00d7 MediaTruncated 30 \u00d7 MediaMissing",
         'dfbatch.attach("k3f2m9qx")',
     ):
