@@ -69,14 +69,12 @@ def failures(
     batch: BatchArgument, storage: StorageOption = None, limit: LimitOption = 40, json_: JsonOption = False
 ) -> None:
     """Show the failed and expired items of a batch, with their errors."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     from dfbatch.cli.screen import print_json, stdout
-    from dfbatch.cli.tables import error_tally, failures_table, python_rows
+    from dfbatch.cli.tables import failures_table, python_rows
+    from dfbatch.client.failures import failed_mask, group_failures
 
     table = _recorded(batch, storage)
-    table = table.filter(pc.is_in(table["status"], value_set=pa.array(["failed", "expired"])))
+    table = table.filter(failed_mask(table))
     if json_:
         print_json(table.to_pylist())
         return
@@ -88,8 +86,9 @@ def failures(
     console.print(failures_table(python_rows(table, shown)))
     if len(shown) < len(table):
         console.print(f"... and {len(table) - len(shown):,} more; --limit 0 shows all.", style="dim")
-    kinds = sorted(error_tally(table).items(), key=lambda pair: (-pair[1], pair[0]))
-    console.print(", ".join(f"{number:,} x {kind}" for kind, number in kinds), style="bold", markup=False)
+    kinds = ", ".join(f"{group.n:,} x {group.error_type}" for group in group_failures(table))
+    console.print()
+    console.print(kinds, style="bold", markup=False)
 
 
 def retry(

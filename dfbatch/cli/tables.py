@@ -108,13 +108,6 @@ def tally(results: pa.Table) -> dict[str, int]:
     return _counted(outcomes(results))
 
 
-def error_tally(results: pa.Table) -> dict[str, int]:
-    """How many rows failed with each type of error."""
-    import pyarrow.compute as pc
-
-    return _counted(pc.drop_null(results["error_type"]))
-
-
 def summary_line(results: pa.Table) -> str:
     """``24 items: 12 no manipulation found, 4 manipulated, 3 failed``."""
     n = len(results)

@@ -100,7 +100,7 @@ class TestFailures:
         assert widest(answer.out) <= 80
         assert "k3f2m9qx-7" in answer.out
         assert "photo-01" not in answer.out
-        assert "1 x MediaMissing, 1 x MediaTruncated" in answer.out
+        assert "1 x MediaTruncated, 1 x MediaMissing" in answer.out
 
     def test_a_job_that_did_not_fail_has_no_failures(self, dfbatch_command: Command, recorded_ledger: Path) -> None:
         assert "Nothing failed" in dfbatch_command("failures", f"{BATCH}-0", "--storage", recorded_ledger).out
