@@ -8,7 +8,7 @@ import re
 import stat
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,7 +34,7 @@ def expand_argument(path: str, argument: str = "source") -> list[str]:
     if not path.strip():
         raise InvalidInput(argument, "is an empty path", "Name a file, a folder or a glob such as 'photos/*.jpg'")
     if _SCHEME.match(path):
-        local = _local_path(path)
+        local = local_path(path)
         if local is None:
             return list_remote(path, argument, alone=True)
         path = local
@@ -71,7 +71,7 @@ def expand_element(path: str, where: str) -> list[str]:
     if not path.strip():
         raise InvalidInput(where, "is an empty path", "Leave it out, or name a file")
     if _SCHEME.match(path):
-        local = _local_path(path)
+        local = local_path(path)
         if local is None:
             return list_remote(path, where, alone=False)
         path = local
@@ -139,9 +139,13 @@ def _literal(path: str) -> str:
     return os.path.abspath(path)
 
 
-def _local_path(uri: str) -> str | None:
-    parts = urlsplit(uri)
-    return unquote(parts.path, errors="surrogateescape") if parts.scheme.lower() == "file" else None
+def local_path(uri: str) -> str | None:
+    """The path of a ``file://`` URI of this machine, else None; ``?`` and ``#`` are letters of file names."""
+    scheme, _, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    if scheme.lower() != "file" or host not in ("", "localhost"):
+        return None
+    return unquote(slash + path, errors="surrogateescape")
 
 
 def _mode(path: str, argument: str) -> int | None:

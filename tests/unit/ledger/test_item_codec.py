@@ -122,7 +122,7 @@ def test_arrays_come_back_as_arrays_of_the_same_dtype_and_shape():
         (np.array([1.5], "f2"), [1.5]),
         (np.array([1, 2], ">i4"), [1, 2]),
         (np.array(["a", "b"]), ["a", "b"]),
-        (np.array(["2024-01-01", "NaT"], "M8[ns]"), [datetime(2024, 1, 1), None]),
+        (np.array(["2024-01-01", "NaT"], "M8[ns]"), [datetime.fromisoformat("2024-01-01"), None]),
         (np.array([1, "a"], object), [1, "a"]),
         (pa.array([1, None]), [1, None]),
     ],
