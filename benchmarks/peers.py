@@ -16,6 +16,7 @@ import argparse
 import gc
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -23,14 +24,23 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy as np
+import pyarrow as pa
 import ray
 import ray.data
 from ray.util import ActorPool
 
 from benchmarks.report import Measurement, print_table, save
 
-ACTOR_POOL_LIMIT = 20_000
-"""At a few thousand items a second a longer run of ActorPool tells nothing new."""
+ACTOR_POOL_LIMIT = 5_000
+"""At about a thousand items a second a longer run of ActorPool tells nothing new."""
+
+
+BLOCKS_PER_CPU = 4
+"""Blocks that Ray Data gets for each CPU: enough to keep all busy, few enough to be cheap."""
+
+RUN_LIMIT_S = 240
+"""A peer that takes longer than this is stuck."""
 
 
 class Peer(Protocol):
@@ -58,10 +68,12 @@ class Same:
 
 
 class RayData:
-    """``ray.data.range(n).map_batches(...)``, materialised.
+    """``ray.data.from_arrow(tables).map_batches(...)``, materialised.
 
     ``actors``: run in an actor a CPU instead of tasks; Ray Data starts them anew for each
     run. ``batch_size`` None hands over whole blocks, which is also Ray 2.60's default.
+    The items come from memory: a ``ray.data.range`` would need a CPU of its own to be
+    read, and waits for ever when the actors got all of them first.
     """
 
     def __init__(self, actors: bool, batch_size: int | None) -> None:
@@ -80,8 +92,11 @@ class RayData:
         options: dict[str, Any] = {"batch_size": self._batch_size, "batch_format": "pyarrow"}
         if self._actors:
             options["compute"] = ray.data.ActorPoolStrategy(size=cpus())
+        items = pa.table({"item": np.arange(n, dtype=np.int64)})
+        rows = max(1, math.ceil(n / (BLOCKS_PER_CPU * cpus())))
         begin = time.perf_counter()
-        done = ray.data.range(n).map_batches(Same if self._actors else same, **options).materialize()
+        source = ray.data.from_arrow([items.slice(start, rows) for start in range(0, n, rows)])
+        done = source.map_batches(Same if self._actors else same, **options).materialize()
         seconds = time.perf_counter() - begin
         expect(self.name, n, done.count())
         return seconds
@@ -156,7 +171,10 @@ def measure_apart(key: str, n: int, warm: int, num_cpus: int) -> list[Measuremen
     """The same in a fresh process with a fresh Ray."""
     command = [sys.executable, "-m", "benchmarks.peers", "--only", key, "--json"]
     command += ["--items", str(n), "--warm", str(warm), "--cpus", str(num_cpus)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=RUN_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"The peer '{key}' was stuck and was ended after {RUN_LIMIT_S} s") from None
     if run.returncode:
         raise RuntimeError(f"The peer '{key}' failed:\n{run.stderr[-2000:]}")
     return [Measurement(**row) for row in json.loads(run.stdout.splitlines()[-1])]
