@@ -89,6 +89,17 @@ def recover(reader: LedgerReader) -> Recovered:
     return found
 
 
+def recover_batch(reader: LedgerReader, batch_id: str) -> RecoveredBatch | None:
+    """One batch, open or ended, as ``recover`` would give it; None if the ledger does not have it."""
+    row = next(iter(latest_rows(reader.read("batches", batch_id=batch_id)).to_pylist()), None)
+    if row is None:
+        return None
+    of_batch = _events(reader, Recovered())
+    results = _by_batch(reader, "results", RESULT_COLUMNS, [row])
+    attempts = _by_batch(reader, "attempts", ATTEMPT_COLUMNS, [row])
+    return _batch(reader, row, results[batch_id], attempts[batch_id], of_batch.get(batch_id, []))
+
+
 def _events(reader: LedgerReader, found: Recovered) -> dict[str, list[dict[str, Any]]]:
     of_batch: dict[str, list[dict[str, Any]]] = {}
     for event in in_order(reader.read("events")).to_pylist():
