@@ -99,7 +99,17 @@ class LedgerRows:
         return pa.table({name: [value] for name, value in row.items()})
 
 
-class FailingDisk(Disk):
+class HastyDisk(Disk):
+    """A disk that does not wait for its cache, for tests that pull no plug."""
+
+    def sync_file(self, path: str) -> None:
+        os.stat(path)
+
+    def sync_folder(self, path: str) -> None:
+        os.stat(path)
+
+
+class FailingDisk(HastyDisk):
     """A disk on which the operation number ``fail_at`` fails; ``after`` means that it was carried out nevertheless."""
 
     def __init__(self, fail_at: int | None = None, *, after: bool = False, code: int = errno.ENOSPC) -> None:
@@ -162,7 +172,7 @@ class PowerLoss:
                 place.write_bytes(content.get(inode, b""))
 
 
-class RecordingDisk(Disk):
+class RecordingDisk(HastyDisk):
     """A disk that tells, after each operation, what a power failure would leave; ``after_each`` gets it."""
 
     def __init__(self, after_each: Callable[[PowerLoss], None]) -> None:
@@ -226,7 +236,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def storage(tmp_path: Path) -> LocalStorage:
-    return LocalStorage(str(tmp_path / "ledger"))
+    return LocalStorage(str(tmp_path / "ledger"), disk=HastyDisk())
 
 
 @pytest.fixture
