@@ -42,8 +42,8 @@ def test_the_display_fits_where_the_user_is(mode: str, around: Surroundings, cho
 @pytest.mark.parametrize(
     ("mode", "kind"), [("html", HtmlDisplay), ("tqdm", TqdmDisplay), ("log", LogDisplay), ("off", NullDisplay)]
 )
-def test_one_factory_makes_them_all(mode: str, kind: type, stream: io.StringIO) -> None:
-    assert isinstance(make_display(mode, NOTEBOOK, stream), kind)
+def test_one_factory_makes_them_all(mode: str, kind: type) -> None:
+    assert isinstance(make_display(mode, NOTEBOOK, io.StringIO()), kind)
 
 
 def test_an_argument_stands_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
