@@ -53,12 +53,12 @@ def probe_av(data: bytes, media_type: str, kind: MediaKind, limits: MediaLimits)
         stream = main_video(container) or main_audio(container)
         if stream is None:
             raise MediaUnreadable(f"The {kind.value} file has neither pictures nor sound in it.")
-        width, height = _checked_size(stream, limits)
+        _checked_size(stream, limits)
         announced_s = container.duration / 1e6 if container.duration else 0.0
         if demuxer in STRUCTURE_CHECKS or demuxer in ANNOUNCING:
             _refuse_long(announced_s, limits)
         seen = _pass_through(container, stream, limits)
-        _checked_size(stream, limits)
+        width, height = _checked_size(stream, limits)
         _judge(seen, stream, demuxer, announced_s)
     video = isinstance(stream, VideoStream)
     return {

@@ -41,23 +41,28 @@ class AvBench:
         container: str = "mp4",
         size: tuple[int, int] = (64, 48),
         keyframe_every: int = 10,
+        codec: str = "mpeg4",
         metadata: dict[str, str] | None = None,
         sound_s: float = 0.0,
         options: dict[str, str] | None = None,
     ) -> bytes:
-        """Frames of moving noise; ``steps`` are the times between them in 1/60000 s (default: 25 a second)."""
+        """Frames of blocks that move in a circle of 64 frames.
+
+        ``steps`` are the times between them in 1/60000 s (default: 25 a second).
+        """
         steps = [TICKS // 25] * (frames - 1) if steps is None else steps
         rng = np.random.default_rng(7)
-        base = rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+        base = rng.integers(0, 255, (size[1] // 8, size[0] // 8, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
         # A real file: the muxer opens it a second time to move the index to its front.
         folder = tempfile.TemporaryDirectory()
         path = Path(folder.name) / "video"
         with folder, av.open(path, "w", format=container, options=options or {}) as target:
             for name, value in (metadata or {}).items():
                 target.metadata[name] = value
-            stream = target.add_stream("mpeg4", rate=25)
+            stream = target.add_stream(codec, rate=25)
             stream.width, stream.height = size
-            stream.pix_fmt = "yuv420p"
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            stream.options = {"qmin": "4", "qmax": "4"}
             stream.codec_context.gop_size = keyframe_every
             stream.codec_context.time_base = stream.time_base = Fraction(1, TICKS if container == "mp4" else 25)
             unit = 1 if container == "mp4" else TICKS // 25
@@ -65,7 +70,7 @@ class AvBench:
             time = 0
             for index, step in enumerate([0, *steps]):
                 time += step
-                frame = av.VideoFrame.from_ndarray(np.roll(base, index * 3, axis=1), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(np.roll(base, index, axis=1), format="rgb24")
                 frame.pts, frame.time_base = time // unit, Fraction(unit, TICKS)
                 target.mux(stream.encode(frame))
             target.mux(stream.encode(None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from functools import partial
 from typing import Any
 
 import av
@@ -198,6 +199,14 @@ def test_nothing_is_printed(mp4: bytes, capfd: Any) -> None:
     assert capfd.readouterr() == ("", "")
 
 
+def is_answer(call: Any) -> bool:
+    """A kind, or a media error that is a sentence; every other exception passes through."""
+    try:
+        return call()["kind"] in MediaKind
+    except MediaError as error:
+        return str(error).endswith(".")
+
+
 @st.composite
 def damage(draw: Any) -> Any:
     """A function that cuts, overwrites, drops or doubles bytes somewhere."""
@@ -213,16 +222,10 @@ def damage(draw: Any) -> Any:
 
 @given(hurt=damage())
 def test_damaged_video_gives_a_result_or_a_media_error(hurt: Any, mp4: bytes) -> None:
-    try:
-        assert probe(hurt(mp4))["kind"] in (MediaKind.VIDEO, MediaKind.AUDIO)
-    except MediaError as error:
-        assert str(error).endswith(".")
+    assert is_answer(partial(probe, hurt(mp4)))
 
 
 @given(hurt=damage(), head=st.binary(min_size=60, max_size=60))
 def test_damaged_sound_gives_a_result_or_a_media_error(hurt: Any, head: bytes, wav: bytes) -> None:
     for data in (hurt(wav), hurt(wav[:12] + head + wav[72:])):
-        try:
-            assert probe(data, "audio/wav")["kind"] is MediaKind.AUDIO
-        except MediaError as error:
-            assert str(error).endswith(".")
+        assert is_answer(partial(probe, data, "audio/wav"))
