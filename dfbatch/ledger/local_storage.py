@@ -33,6 +33,7 @@ class LocalStorage:
 
     def __init__(self, root: str, *, disk: Disk | None = None, reserve_bytes: int | None = None) -> None:
         self.root = os.path.abspath(os.path.expanduser(root))
+        self.delta_options: dict[str, str] = {}
         self._disk = disk or Disk()
         self._durable_folders: set[str] = set()
         self._reserve = reserve_bytes

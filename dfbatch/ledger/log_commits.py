@@ -35,7 +35,7 @@ class LogCommits(Protocol):
 
 def log_commits(storage: Storage) -> LogCommits:
     """The way that fits a storage."""
-    return OwnEntries(storage) if storage.exclusive else DeltaTransactions(storage.root)
+    return OwnEntries(storage) if storage.exclusive else DeltaTransactions(storage.root, storage.delta_options)
 
 
 class OwnEntries:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pyarrow as pa
 import pyarrow.fs
@@ -15,6 +16,8 @@ from dfbatch.ledger.file_info import FileInfo
 
 EXCLUSIVE_SCHEMES = frozenset({"memory"})
 """fsspec schemes whose ``pipe_file(mode="create")`` is known to refuse an existing name."""
+
+_DELTA_NAMES = {"region": "AWS_REGION", "access_key": "AWS_ACCESS_KEY_ID", "secret_key": "AWS_SECRET_ACCESS_KEY"}
 
 _STORES_WITHOUT_FOLDERS = frozenset({"s3", "gcs", "abfs"})
 
@@ -31,7 +34,9 @@ class RemoteStorage:
     def __init__(
         self, root: str, filesystem: Any, base: str, create_new: Callable[[str, bytes], None] | None = None
     ) -> None:
-        self.root = root.rstrip("/")
+        address, _, query = root.partition("?")
+        self.root = address.rstrip("/")
+        self.delta_options = _delta_options(dict(parse_qsl(query)))
         self._fs = filesystem
         self._base = base.rstrip("/")
         self._create_new = create_new
@@ -153,3 +158,14 @@ class RemoteStorage:
             raise StorageRefused(
                 f"{self.root}/{path} could not be written: {error}. The rows are kept and tried again."
             ) from error
+
+
+def _delta_options(query: Mapping[str, str]) -> dict[str, str]:
+    """What deltalake calls the parameters that pyarrow takes from an ``s3://`` URI."""
+    options = {_DELTA_NAMES[name]: value for name, value in query.items() if name in _DELTA_NAMES}
+    endpoint = query.get("endpoint_override")
+    if endpoint is not None:
+        scheme = query.get("scheme", "https")
+        options["AWS_ENDPOINT_URL"] = endpoint if "://" in endpoint else f"{scheme}://{endpoint}"
+        options["AWS_ALLOW_HTTP"] = str(options["AWS_ENDPOINT_URL"].startswith("http://")).lower()
+    return options

@@ -23,11 +23,13 @@ class Storage(Protocol):
     """Files under one root. Writes raise StorageRefused (the OSError is its cause); nothing is half there after it.
 
     ``exclusive``: ``create`` is an atomic compare-and-swap between processes, so log entries may go through it.
+    ``delta_options``: what deltalake needs besides ``root`` to open a table here.
     """
 
     root: str
     is_local: bool
     exclusive: bool
+    delta_options: dict[str, str]
 
     def create(self, path: str, data: bytes) -> None:
         """Write a new file. Raises FileExistsError if the name is taken."""
