@@ -159,7 +159,7 @@ def _raw_streams(data: bytes) -> Sniffed | None:
             return _AUDIO, "audio/flac"
     for length_of, media_type in ((_mp3_frame_bytes, "audio/mpeg"), (_adts_frame_bytes, "audio/aac")):
         length = length_of(data[at : at + 6])
-        if length and (at + length + 6 > len(data) or length_of(data[at + length : at + length + 6])):
+        if length and length_of(data[at + length : at + length + 6]):
             return _AUDIO, media_type
     return (_AUDIO, "audio/mpeg") if at else None
 
