@@ -10,11 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from dfbatch.core.chunking import ChunkSizer
+from dfbatch.core.instant import Instant
 from dfbatch.core.job_table import JobTable
 from dfbatch.core.policy import BatchPolicy
 from dfbatch.core.rate import RateMeter
 from dfbatch.core.ready import Indices, ReadyWork
 from dfbatch.core.states import BatchState, JobState
+
+RETURN_DELAY_S = 2.0
+"""Back-off unit for jobs that an open breaker sent back."""
+LONGEST_RETURN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class BatchSpec:
 class Batch:
     """Mutable state of one batch; the rules in this package change it, nothing else does."""
 
-    def __init__(self, spec: BatchSpec, now_mono: float) -> None:
+    def __init__(self, spec: BatchSpec, now: Instant) -> None:
         self.spec = spec
         self.priority = spec.priority
         self.jobs = JobTable(spec.batch_id, spec.n_jobs)
@@ -56,28 +61,29 @@ class Batch:
         """Jobs of the present generation with a durable outcome, by state code."""
         self.sizer = ChunkSizer()
         self.rate = RateMeter()
-        self.last_claim = now_mono
+        self.last_claim = now.mono
+        self.starts_at = now.mono + min(
+            max(0.0, spec.submitted_at + spec.policy.delay_s - now.wall), spec.policy.delay_s
+        )
+        """Monotonic seconds before which nothing is leased."""
+        self.expires_at: float | None = None
+        """Monotonic seconds of the deadline, or None."""
+        self.set_deadline(spec.submitted_at, now)
         self.finished_as: BatchState | None = None
         self.finished_wall = 0.0
         self.n_success_ever = 0
         self.fingerprint: int | None = None
         self.n_same_fingerprint = 0
         self.fail_fast_armed = spec.policy.fail_fast
+        self.resting_since: float | None = None
+        """Monotonic: since then nothing came back but jobs that an open breaker returned."""
+        self.cancel_asked: set[int] = set()
+        """Jobs cancelled while leased: their outcome is taken, but they are not tried again."""
         self._delay_seq = 0
 
     @property
     def batch_id(self) -> str:
         return self.spec.batch_id
-
-    @property
-    def not_before(self) -> float:
-        """Wall seconds before which nothing is leased."""
-        return self.spec.submitted_at + self.spec.policy.delay_s
-
-    @property
-    def deadline(self) -> float | None:
-        limit = self.spec.policy.deadline_s
-        return None if limit is None else self.spec.submitted_at + limit
 
     @property
     def n_running(self) -> int:
@@ -96,24 +102,50 @@ class Batch:
             and (bool(self.ready) or bool(self.suspects))
         )
 
-    def delay(self, indices: Indices, due_wall: npt.NDArray[np.float64]) -> None:
+    def set_deadline(self, from_wall: float, now: Instant) -> None:
+        """Count ``deadline_s`` from a wall time, but never longer than ``deadline_s`` from now.
+
+        Durations run on the monotonic clock: a wall clock that is put right, or a
+        laptop that slept, ends no batch before its time.
+        """
+        limit = self.spec.policy.deadline_s
+        self.expires_at = None if limit is None else now.mono + min(from_wall + limit - now.wall, limit)
+
+    def delay(self, indices: Indices, due_mono: npt.NDArray[np.float64]) -> None:
         """Remember when retrying jobs are due. Due times within 50 ms are one entry."""
-        order = np.argsort(due_wall, kind="stable")
-        slots = np.ceil(due_wall[order] / 0.05).astype(np.int64)
+        order = np.argsort(due_mono, kind="stable")
+        slots = np.ceil(due_mono[order] / 0.05).astype(np.int64)
         cuts = np.flatnonzero(np.diff(slots)) + 1
         for piece, slot in zip(np.split(indices[order], cuts), slots[np.r_[0, cuts]], strict=True):
             self._delay_seq += 1
             heapq.heappush(self.delayed, (float(slot) * 0.05, self._delay_seq, np.sort(piece)))
 
-    def due(self, now_wall: float) -> Indices:
+    def due(self, now_mono: float) -> Indices:
         """Retrying jobs whose time has come; they leave the heap."""
         pieces = []
-        while self.delayed and self.delayed[0][0] <= now_wall:
+        while self.delayed and self.delayed[0][0] <= now_mono:
             pieces.append(heapq.heappop(self.delayed)[2])
         if not pieces:
             return np.empty(0, np.int64)
-        indices = np.unique(np.concatenate(pieces))
-        return indices[self.jobs.state[indices] == JobState.RETRYING.code]
+        indices: Indices = np.unique(np.concatenate(pieces))
+        return np.asarray(indices[self.jobs.state[indices] == JobState.RETRYING.code])
+
+    def quarantined(self) -> Indices:
+        """Jobs that are suspected of having killed a worker, in no order."""
+        return np.concatenate(self.suspects) if self.suspects else np.empty(0, np.int64)
+
+    def clear_suspicion(self, indices: Indices) -> None:
+        """These jobs answered, or begin anew: they are ordinary again."""
+        if not self.suspects:
+            return
+        kept = (group[~np.isin(group, indices)] for group in self.suspects)
+        self.suspects = deque(group for group in kept if len(group))
+
+    def forget_delays(self, indices: Indices) -> None:
+        """These jobs begin anew: what is left of their old waits must not cut short a new one."""
+        kept = ((due, seq, piece[~np.isin(piece, indices)]) for due, seq, piece in self.delayed)
+        self.delayed = [entry for entry in kept if len(entry[2])]
+        heapq.heapify(self.delayed)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from dfbatch.core.lease import Lease
 from dfbatch.core.order import ServiceOrder
 from dfbatch.core.policy import QueuePolicy
 from dfbatch.core.ready import Indices
-from dfbatch.core.states import JobState, WorkerState
+from dfbatch.core.states import FIRST_TERMINAL_CODE, JobState, WorkerState
 from dfbatch.core.token_bucket import TokenBucket
 from dfbatch.errors import UnknownId
 
@@ -23,6 +23,10 @@ MARK_GRACE_S = 8.0
 """How long the leases of a dead worker wait for its next incarnation to say where it died."""
 FINISHED_KEPT = 1_000
 """Ended batches whose columns stay in memory; older ones are read from the ledger."""
+FINISHED_JOBS_KEPT = 4_000_000
+"""Jobs of ended batches that stay in memory, unless one batch alone has more."""
+SUBMIT_IDS_KEPT = 100_000
+"""Submits that are recognised when they are repeated; a repeat comes within a minute or so."""
 
 
 @dataclass
@@ -67,12 +71,19 @@ class Books:
         self.rng = rng if rng is not None else np.random.default_rng(epoch)
         self.batches: dict[str, Batch] = {}
         self.finished: OrderedDict[str, None] = OrderedDict()
+        self.n_finished_jobs = 0
         self.queues: dict[str, Queue] = {}
         self.workers: dict[str, Worker] = {}
         self.leases: dict[int, Lease] = {}
         self.orders: dict[str, ServiceOrder] = {}
-        self.submit_ids: dict[str, str] = {}
+        self.submit_ids: OrderedDict[str, str] = OrderedDict()
         self.keys: dict[str, str] = {}
+        self.reserved: dict[str, int] = {}
+        """Jobs that were admitted and are not durable yet, by batch."""
+        self.past_ids: OrderedDict[str, None] = OrderedDict()
+        """Ids of batches that left memory, so that none is drawn twice."""
+        self.suspects_since: dict[str, float] = {}
+        """Monotonic, by batch in line: since when suspects wait for a worker that holds nothing."""
         self.storage_refusing: str | None = None
         self.hold_leases_until = 0.0
         """Monotonic: after a recovery, workers get this long to say what they still hold."""
@@ -95,6 +106,27 @@ class Books:
             self.queues[name] = Queue(name)
         return self.queues[name]
 
+    def is_taken(self, batch_id: str) -> bool:
+        """True if a batch has, or had not long ago, this id."""
+        return batch_id in self.batches or batch_id in self.reserved or batch_id in self.past_ids
+
+    def remember(self, batch_id: str, submit_id: str, key: str | None) -> None:
+        """Repeats of this submit lead to its batch."""
+        if submit_id:
+            self.submit_ids[submit_id] = batch_id
+            while len(self.submit_ids) > SUBMIT_IDS_KEPT:
+                self.submit_ids.popitem(last=False)
+        if key is not None:
+            self.keys[key] = batch_id
+
+    def reserve(self, queue: str, batch_id: str, n: int) -> None:
+        """Count ``n`` more jobs (fewer, if negative) as admitted; never below none for the batch."""
+        before = self.reserved.pop(batch_id, 0)
+        after = max(0, before + n)
+        if after:
+            self.reserved[batch_id] = after
+        self.queue(queue).n_reserved += after - before
+
     def order(self, shape: str) -> ServiceOrder:
         return self.orders.setdefault(shape, ServiceOrder())
 
@@ -105,10 +137,15 @@ class Books:
     def place(self, batch: Batch, now: Instant) -> None:
         """Put the batch in line, or out of it, by what is true of it now."""
         order = self.order(batch.spec.shape)
-        if batch.has_ready_work() and now.wall >= batch.not_before and not self.queue(batch.spec.queue).paused:
-            order.add(batch.batch_id, batch.priority, now.mono)
-        else:
+        if not batch.has_ready_work() or now.mono < batch.starts_at or self.queue(batch.spec.queue).paused:
             order.remove(batch.batch_id)
+            self.suspects_since.pop(batch.batch_id, None)
+            return
+        order.add(batch.batch_id, batch.priority, now.mono)
+        if batch.suspects:
+            self.suspects_since.setdefault(batch.batch_id, now.mono)
+        else:
+            self.suspects_since.pop(batch.batch_id, None)
 
     def move(self, batch: Batch, indices: Indices, to: JobState, cause: str) -> None:
         """Move jobs, keeping the queue's counts."""
@@ -130,7 +167,7 @@ class Books:
     def unanswered(self, lease: Lease) -> Indices:
         """Jobs of the lease that still wait for its outcome."""
         jobs = self.batches[lease.batch_id].jobs
-        return lease.indices[jobs.lease[lease.indices] == lease.lease_id]
+        return np.asarray(lease.indices[jobs.lease[lease.indices] == lease.lease_id])
 
     def live_workers(self, shape: str | None = None) -> list[Worker]:
         return [
@@ -141,20 +178,38 @@ class Books:
 
     def validate(self) -> None:
         """Check every invariant; raises AssertionError. For tests: it walks all jobs."""
-        held: dict[str, Indices] = {}
         for lease in self.leases.values():
             assert lease.n_open == len(self.unanswered(lease)) > 0, f"lease {lease.lease_id} holds nothing"
             assert lease.lease_id in self.workers[lease.worker].leases, "a lease without its worker"
+        for worker in self.workers.values():
+            assert all(self.leases.get(k) is v for k, v in worker.leases.items()), "a worker with a lease nobody knows"
+            alone = any(lease.solo for lease in worker.leases.values())
+            assert not alone or len(worker.leases) == 1, "suspects with company"
         for batch in self.batches.values():
-            jobs = batch.jobs
-            assert (jobs.counts == jobs.recount()).all(), "counts of states"
-            running = np.flatnonzero(jobs.state == JobState.RUNNING.code)
-            assert (jobs.lease[running] != 0).all(), "a running job without a lease"
-            assert not jobs.lease[jobs.state != JobState.RUNNING.code].any(), "a lease on a job that does not run"
-            assert all(int(i) in self.leases for i in np.unique(jobs.lease[running])), "a lease nobody knows"
-            assert (batch.durable <= jobs.counts).all() or not batch.durable.any(), "more durable than ended"
-            held[batch.batch_id] = running
+            self._validate_batch(batch)
         for queue in self.queues.values():
             mine = [b for b in self.batches.values() if b.spec.queue == queue.name]
             assert queue.n_open == sum(b.jobs.n_open for b in mine), "open jobs of a queue"
             assert queue.n_running == sum(b.n_running for b in mine), "running jobs of a queue"
+            assert queue.n_reserved >= 0, "reserved jobs of a queue"
+        assert sum(q.n_reserved for q in self.queues.values()) == sum(self.reserved.values()), "reserved jobs"
+
+    def _validate_batch(self, batch: Batch) -> None:
+        jobs = batch.jobs
+        assert (jobs.counts == jobs.recount()).all(), "counts of states"
+        running = jobs.state == JobState.RUNNING.code
+        assert (jobs.lease[running] > 0).all(), "a running job without a lease"
+        assert (jobs.lease[~running] <= 0).all(), "a lease on a job that does not run"
+        assert all(int(i) in self.leases for i in np.unique(jobs.lease[running])), "a lease nobody knows"
+        durable = batch.durable
+        assert ((durable >= 0) & (durable <= jobs.counts)).all(), "more durable than ended"
+        assert not durable[:FIRST_TERMINAL_CODE].any(), "durable before its end"
+        reachable = np.concatenate([batch.ready.entries(), batch.quarantined()])
+        assert np.isin(jobs.in_states(JobState.QUEUED), reachable).all(), "a queued job that nobody will lease"
+        waiting = np.concatenate([np.empty(0, np.int64), *(piece for _, _, piece in batch.delayed)])
+        assert np.isin(jobs.in_states(JobState.RETRYING), waiting).all(), "a retry that never comes"
+        is_open = jobs.state < FIRST_TERMINAL_CODE
+        assert (jobs.attempts[is_open] < batch.spec.policy.retry.max_attempts).all(), "a try too many"
+        assert batch.stopping is None or not jobs.count(JobState.QUEUED, JobState.RETRYING), "a stopped batch waits"
+        in_line = batch.batch_id in self.order(batch.spec.shape)
+        assert not in_line or batch.has_ready_work(), "in line without work"

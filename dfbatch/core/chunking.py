@@ -22,7 +22,7 @@ class ChunkSizer:
 
     def observe(self, n: int, busy_s: float) -> None:
         """A worker was busy ``busy_s`` seconds with ``n`` jobs."""
-        if n <= 0:
+        if n <= 0 or not busy_s >= 0.0:
             return
         self.largest_seen = max(self.largest_seen, n)
         cost = max(busy_s, 1e-9) / n

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
+import numpy.typing as npt
 
+from dfbatch.core.batch import Batch
 from dfbatch.core.books import Books
-from dfbatch.core.effects import BatchReopened, Effect, Note, Recall, WorkAvailable
-from dfbatch.core.ending import begin_stop, decide, end_if_done
+from dfbatch.core.effects import BatchReopened, Effect, Note, WorkAvailable
+from dfbatch.core.ending import begin_stop, decide, recall
 from dfbatch.core.events import (
     BatchPaused,
     BatchResumed,
@@ -22,6 +22,7 @@ from dfbatch.core.events import (
 from dfbatch.core.instant import Instant
 from dfbatch.core.ready import Indices
 from dfbatch.core.states import FIRST_TERMINAL_CODE, JobState
+from dfbatch.core.submitting import check_length
 from dfbatch.errors import InvalidInput
 
 
@@ -32,12 +33,13 @@ def on_paused(books: Books, event: BatchPaused, now: Instant) -> list[Effect]:
         raise InvalidInput("batch", f"{event.batch_id} has ended as {batch.finished_as} and cannot be paused")
     batch.paused = event.reason
     books.place(batch, now)
-    return _recall(books, lambda batch_id: batch_id == event.batch_id, "paused")
+    return recall(books, lambda batch_id: batch_id == event.batch_id, "paused")
 
 
 def on_resumed(books: Books, event: BatchResumed, now: Instant) -> list[Effect]:
     batch = books.batch(event.batch_id)
     batch.paused = None
+    batch.resting_since = None
     batch.last_claim = now.mono
     books.place(batch, now)
     return [WorkAvailable()]
@@ -48,15 +50,17 @@ def on_stopped(books: Books, event: BatchStopped, now: Instant) -> list[Effect]:
 
 
 def on_jobs_cancelled(books: Books, event: JobsCancelled, now: Instant) -> list[Effect]:
-    """Waiting jobs are cancelled at once; one that runs keeps its outcome, which wins."""
+    """Waiting jobs are cancelled at once; a leased one keeps the outcome it still gets, but is not tried again."""
     batch = books.batch(event.batch_id)
     _check_indices(event.batch_id, event.indices, len(batch.jobs))
-    states = batch.jobs.state[event.indices]
+    indices = np.unique(event.indices)
+    states = batch.jobs.state[indices]
     waiting = (states == JobState.QUEUED.code) | (states == JobState.RETRYING.code)
+    batch.cancel_asked.update(indices[states == JobState.RUNNING.code].tolist())
     reason = event.reason or "Cancelled by its handle."
-    effects = decide(books, batch, np.unique(event.indices[waiting]), JobState.CANCELLED, "", reason)
+    effects = decide(books, batch, indices[waiting], JobState.CANCELLED, "", reason)
     books.place(batch, now)
-    return [*effects, *end_if_done(books, batch, now)]
+    return effects
 
 
 def redrivable(books: Books, batch_id: str) -> Indices:
@@ -65,28 +69,52 @@ def redrivable(books: Books, batch_id: str) -> Indices:
 
 
 def on_redriven(books: Books, event: Redriven, now: Instant) -> list[Effect]:
-    """Begin the next generation of jobs that failed, expired or were cancelled; their outcomes are durable."""
+    """Begin the next generation of jobs that failed, expired or were cancelled.
+
+    Raises InvalidInput if one of them has not, or if outcomes like theirs are still
+    being written; QueueFull if the queue has no room for them.
+    """
     batch = books.batch(event.batch_id)
     jobs = batch.jobs
     _check_indices(event.batch_id, event.indices, len(jobs))
     indices = np.unique(event.indices)
-    ended = jobs.state[indices]
-    if ((ended < FIRST_TERMINAL_CODE) | (ended == JobState.SUCCEEDED.code)).any():
-        raise InvalidInput("redrive", "some of these jobs have not failed", "Give only failed, expired or cancelled jobs")
-    batch.durable -= np.bincount(ended, minlength=len(batch.durable))
+    if not len(indices):
+        return []
+    ended = np.bincount(jobs.state[indices], minlength=len(batch.durable))
+    _check_redrivable(batch, ended)
+    check_length(books, batch.spec.queue, len(indices))
+    batch.durable -= ended
     books.move(batch, indices, JobState.QUEUED, "redriven")
     jobs.generation[indices] += 1
-    jobs.attempts[indices] = 0
-    jobs.deaths[indices] = 0
-    jobs.returns[indices] = 0
+    for column in (jobs.attempts, jobs.deaths, jobs.returns, jobs.lease):
+        column[indices] = 0
+    batch.clear_suspicion(indices)
+    batch.forget_delays(indices)
     reopened = batch.finished_as is not None
-    batch.finished_as = None
-    batch.stopping = None
-    books.finished.pop(batch.batch_id, None)
+    if reopened:
+        books.finished.pop(batch.batch_id)
+        books.n_finished_jobs -= len(jobs)
+        batch.finished_as = batch.stopping = None
+        # What was mended since deserves as many tries as the first time.
+        batch.fingerprint, batch.n_same_fingerprint = None, 0
+    batch.set_deadline(now.wall, now)
     batch.ready.append(indices)
     batch.last_claim = now.mono
+    batch.resting_since = None
     books.place(batch, now)
     return [*([BatchReopened(batch.batch_id)] if reopened else []), WorkAvailable()]
+
+
+def _check_redrivable(batch: Batch, ended: npt.NDArray[np.int64]) -> None:
+    """``ended``: how many of the jobs are in each state."""
+    if ended[:FIRST_TERMINAL_CODE].any() or ended[JobState.SUCCEEDED.code]:
+        raise InvalidInput(
+            "redrive", "some of these jobs have not failed", "Give only failed, expired or cancelled jobs"
+        )
+    if batch.stopping is not None and batch.finished_as is None:
+        raise InvalidInput("redrive", f"batch {batch.batch_id} is being stopped", "Wait until it has ended")
+    if ((ended > 0) & (batch.durable < batch.jobs.counts)).any():
+        raise InvalidInput("redrive", "outcomes of these jobs are still being written", "Try again in a moment")
 
 
 def on_priority(books: Books, event: PriorityChanged, now: Instant) -> list[Effect]:
@@ -105,7 +133,7 @@ def on_queue_changed(books: Books, event: QueueChanged, now: Instant) -> list[Ef
     if event.paused is not None and event.paused != queue.paused:
         queue.paused = event.paused
         if event.paused:
-            effects = _recall(books, lambda b: books.batches[b].spec.queue == event.queue, "queue paused")
+            effects = recall(books, lambda b: books.batches[b].spec.queue == event.queue, "queue paused")
     for batch in books.batches.values():
         if batch.spec.queue == event.queue:
             batch.last_claim = now.mono
@@ -121,14 +149,6 @@ def on_storage_health(books: Books, event: StorageHealth, now: Instant) -> list[
     kind = "storage_refusing" if event.refusing else "storage_recovered"
     note = Note(kind, detail={"reason": event.refusing} if event.refusing else {})
     return [note] if event.refusing else [note, WorkAvailable()]
-
-
-def _recall(books: Books, concerns: Callable[[str], bool], reason: str) -> list[Effect]:
-    by_worker: dict[str, list[int]] = {}
-    for lease in books.leases.values():
-        if concerns(lease.batch_id):
-            by_worker.setdefault(lease.worker, []).append(lease.lease_id)
-    return [Recall(worker, tuple(ids), reason) for worker, ids in by_worker.items()]
 
 
 def _check_indices(batch_id: str, indices: Indices, n_jobs: int) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dfbatch.core.batch import Batch, BatchStop
-from dfbatch.core.books import FINISHED_KEPT, Books
-from dfbatch.core.effects import BatchEnded, Effect, OutcomesDecided, Recall
+from dfbatch.core.books import FINISHED_JOBS_KEPT, FINISHED_KEPT, SUBMIT_IDS_KEPT, Books
+from dfbatch.core.effects import BatchEnded, Effect, Note, OutcomesDecided, Recall
 from dfbatch.core.instant import Instant
 from dfbatch.core.ready import Indices
 from dfbatch.core.states import BatchState, JobState
@@ -22,38 +24,37 @@ def decide(
     if not len(indices):
         return []
     books.move(batch, indices, state, f"decided {error_type or state}")
+    return [_decided(batch, indices[k : k + SLICE], state, error_type, message) for k in range(0, len(indices), SLICE)]
+
+
+def _decided(batch: Batch, part: Indices, state: JobState, error_type: str, message: str) -> OutcomesDecided:
     jobs = batch.jobs
-    return [
-        OutcomesDecided(
-            batch.batch_id,
-            part,
-            jobs.generation[part],
-            state,
-            jobs.attempts[part],
-            jobs.deaths[part],
-            error_type,
-            message,
-        )
-        for part in (indices[k : k + SLICE] for k in range(0, len(indices), SLICE))
-    ]
+    # Sorted neighbours are a slice, which copies nothing: ended jobs do not change before their rows are durable.
+    neighbours = int(part[-1]) - int(part[0]) + 1 == len(part) and bool((np.diff(part) == 1).all())
+    rows: slice | Indices = slice(int(part[0]), int(part[-1]) + 1) if neighbours else part
+    return OutcomesDecided(
+        batch.batch_id,
+        part,
+        jobs.generation[rows],
+        state,
+        jobs.attempts[rows],
+        jobs.deaths[rows],
+        error_type,
+        message,
+    )
 
 
 def stop_open_jobs(books: Books, batch: Batch, now: Instant) -> list[Effect]:
     """Carry out ``batch.stopping``: waiting jobs get their outcome now, leased ones are called back."""
     stop = batch.stopping
     assert stop is not None
-    jobs = batch.jobs
-    waiting = jobs.in_states(JobState.QUEUED, JobState.RETRYING)
+    waiting = batch.jobs.in_states(JobState.QUEUED, JobState.RETRYING)
     effects = decide(books, batch, waiting, stop.job_state, stop.error_type, stop.reason)
     batch.ready.clear()
     batch.suspects.clear()
     batch.delayed.clear()
     books.place(batch, now)
-    by_worker: dict[str, list[int]] = {}
-    for lease in books.leases.values():
-        if lease.batch_id == batch.batch_id:
-            by_worker.setdefault(lease.worker, []).append(lease.lease_id)
-    effects += [Recall(worker, tuple(ids), stop.reason) for worker, ids in by_worker.items()]
+    effects += recall(books, lambda batch_id: batch_id == batch.batch_id, stop.reason)
     return effects + end_if_done(books, batch, now)
 
 
@@ -66,34 +67,77 @@ def begin_stop(books: Books, batch: Batch, stop: BatchStop, now: Instant) -> lis
     return stop_open_jobs(books, batch, now)
 
 
+def stop_by_rule(books: Books, batch: Batch, stop: BatchStop, now: Instant) -> list[Effect]:
+    """As ``begin_stop``, for a stop that nobody asked for: a note lets the next manager know of it."""
+    if batch.finished_as is not None or batch.stopping is not None:
+        return []
+    detail = {
+        "job_state": stop.job_state.value,
+        "batch_state": stop.batch_state.value if stop.batch_state else None,
+        "reason": stop.reason,
+        "error_type": stop.error_type,
+    }
+    return [Note("stopped", batch_id=batch.batch_id, detail=detail), *begin_stop(books, batch, stop, now)]
+
+
+def stop_if_too_many_failed(books: Books, batch: Batch, now: Instant) -> list[Effect]:
+    """Apply ``max_failure_ratio``, once the number of jobs is known."""
+    limit = batch.spec.policy.max_failure_ratio
+    if limit is None or not batch.sealed or batch.jobs.count(JobState.FAILED) <= limit * len(batch.jobs):
+        return []
+    reason = f"More than {limit:.1%} of the jobs failed (max_failure_ratio); the rest was not run."
+    return stop_by_rule(books, batch, BatchStop(JobState.CANCELLED, BatchState.FAILED, reason, "BatchStopped"), now)
+
+
+def recall(books: Books, concerns: Callable[[str], bool], reason: str) -> list[Effect]:
+    """Ask the workers to hand back the leases of the batches it concerns."""
+    by_worker: dict[str, list[int]] = {}
+    for lease in books.leases.values():
+        if concerns(lease.batch_id):
+            by_worker.setdefault(lease.worker, []).append(lease.lease_id)
+    return [Recall(worker, tuple(ids), reason) for worker, ids in by_worker.items()]
+
+
 def requeue(
     books: Books, batch: Batch, indices: Indices, cause: str, now: Instant, *, front: bool = True
 ) -> list[Effect]:
-    """Jobs of a lease that ended without an outcome are queued again, or stopped with their batch."""
+    """Jobs of a lease that ended without an outcome are queued again, or stopped with their batch.
+
+    With ``front`` False the caller says where they wait.
+    """
     if not len(indices):
         return []
     batch.jobs.lease[indices] = 0
-    if batch.stopping is not None:
-        stop = batch.stopping
-        effects = decide(books, batch, indices, stop.job_state, stop.error_type, stop.reason)
+    stop = batch.stopping
+    if stop is not None:
+        effects = decide(books, batch, np.sort(indices), stop.job_state, stop.error_type, stop.reason)
         return effects + end_if_done(books, batch, now)
+    effects = []
+    if batch.cancel_asked:
+        asked = np.isin(indices, list(batch.cancel_asked))
+        batch.cancel_asked.difference_update(indices[asked].tolist())
+        effects = decide(books, batch, np.sort(indices[asked]), JobState.CANCELLED, "", "Cancelled by its handle.")
+        indices = indices[~asked]
     books.move(batch, indices, JobState.QUEUED, cause)
     if front:
         batch.ready.prepend(np.sort(indices))
     books.place(batch, now)
-    return []
+    return effects
 
 
 def final_state(batch: Batch) -> BatchState:
     """What a batch whose jobs all have outcomes is."""
-    if batch.stopping is not None and batch.stopping.batch_state is not None:
-        return batch.stopping.batch_state
-    counts = batch.jobs
-    if counts.count(JobState.SUCCEEDED) == len(counts):
+    jobs, n, stop = batch.jobs, len(batch.jobs), batch.stopping
+    if stop is not None and stop.batch_state is not None:
+        # A cancel that came when every job was about to end has cancelled nothing.
+        too_late = stop.batch_state is BatchState.CANCELLED and n > 0 and jobs.count(JobState.CANCELLED) == 0
+        if not too_late:
+            return stop.batch_state
+    if jobs.count(JobState.SUCCEEDED) == n:
         return BatchState.SUCCEEDED
-    if len(counts) and counts.count(JobState.CANCELLED) == len(counts):
+    if jobs.count(JobState.CANCELLED) == n:
         return BatchState.CANCELLED
-    if len(counts) and counts.count(JobState.EXPIRED) == len(counts):
+    if jobs.count(JobState.EXPIRED) == n:
         return BatchState.EXPIRED
     return BatchState.PARTIAL
 
@@ -104,10 +148,21 @@ def end_if_done(books: Books, batch: Batch, now: Instant) -> list[Effect]:
         return []
     batch.finished_as = final_state(batch)
     batch.finished_wall = now.wall
-    batch.stalled = None
+    batch.stalled = batch.paused = None
     books.finished[batch.batch_id] = None
-    while len(books.finished) > FINISHED_KEPT:
-        oldest, _ = books.finished.popitem(last=False)
-        del books.batches[oldest]
+    books.n_finished_jobs += len(batch.jobs)
+    _forget_oldest(books)
     counts = {JobState.of(k).value: int(n) for k, n in enumerate(batch.jobs.counts) if n}
     return [BatchEnded(batch.batch_id, batch.finished_as, counts)]
+
+
+def _forget_oldest(books: Books) -> None:
+    """Keep memory bounded: by batches and by their jobs. The newest stays."""
+    while len(books.finished) > 1 and (
+        len(books.finished) > FINISHED_KEPT or books.n_finished_jobs > FINISHED_JOBS_KEPT
+    ):
+        oldest, _ = books.finished.popitem(last=False)
+        books.n_finished_jobs -= len(books.batches.pop(oldest).jobs)
+        books.past_ids[oldest] = None
+    while len(books.past_ids) > SUBMIT_IDS_KEPT:
+        books.past_ids.popitem(last=False)

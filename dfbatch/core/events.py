@@ -61,6 +61,7 @@ class BatchRecovered:
     paused: str | None = None
     priority: int | None = None
     stop: BatchStop | None = None
+    redriven_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class HeldLease:
 class WorkerHello:
     """A worker starts, or meets a manager that is new to it.
 
+    What it has to report of earlier leases (``OutcomesReported``, a timeout that ended
+    its last incarnation too) goes before the hello, which ends the leases not held.
     ``mark``: (lease id, job index) its last incarnation was at when it died, or None.
     """
 
@@ -120,7 +123,7 @@ class OutcomesReported:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Outcomes became durable: for each batch, jobs by state code."""
+    """Outcomes became durable: for each batch, jobs by state code. Codes that are not terminal are ignored."""
 
     counts: tuple[tuple[str, npt.NDArray[np.int64]], ...]
 
@@ -160,12 +163,16 @@ class WorkerLeft:
 
 @dataclass(frozen=True, slots=True)
 class BatchPaused:
+    """Nothing more of the batch is leased until it is resumed."""
+
     batch_id: str
     reason: str = "paused"
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResumed:
+    """A paused batch goes on."""
+
     batch_id: str
 
 
@@ -196,6 +203,8 @@ class Redriven:
 
 @dataclass(frozen=True, slots=True)
 class PriorityChanged:
+    """The batch is served with another priority from now on; greater is sooner."""
+
     batch_id: str
     priority: int
 

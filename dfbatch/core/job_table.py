@@ -27,7 +27,6 @@ LEGAL_MOVES: frozenset[tuple[JobState, JobState]] = frozenset(
         (S.RUNNING, S.CANCELLED),
         (S.RUNNING, S.EXPIRED),
         (S.RETRYING, S.QUEUED),  # due
-        (S.RETRYING, S.RETRYING),  # a late failure of an older lease
         (S.RETRYING, S.SUCCEEDED),
         (S.RETRYING, S.FAILED),
         (S.RETRYING, S.CANCELLED),
@@ -43,6 +42,17 @@ for _start, _finish in LEGAL_MOVES:
     _LEGAL[_start.code, _finish.code] = True
 
 NO_LEASE = 0
+RECOVERED_TRY = -1
+"""In ``lease``: a try by an earlier manager's lease is on record, so a repeat of it must not be charged again."""
+
+_COLUMNS: dict[str, type[np.generic]] = {
+    "state": np.uint8,
+    "attempts": np.int16,
+    "deaths": np.int16,
+    "returns": np.uint8,
+    "generation": np.int16,
+    "lease": np.int64,
+}
 
 
 class JobTable:
@@ -50,18 +60,22 @@ class JobTable:
 
     ``state``: JobState codes. ``attempts``: charged tries of this generation.
     ``deaths``: workers that died while this job ran alone. ``returns``: times an
-    open breaker sent it back. ``lease``: the live lease, or NO_LEASE.
-    ``counts``: jobs by state code, kept with every move.
+    open breaker sent it back. ``lease``: the live lease; or, negated, the one whose
+    failed try was the last to be taken; or NO_LEASE. ``counts``: jobs by state code,
+    kept with every move.
     """
+
+    state: npt.NDArray[np.uint8]
+    attempts: npt.NDArray[np.int16]
+    deaths: npt.NDArray[np.int16]
+    returns: npt.NDArray[np.uint8]
+    generation: npt.NDArray[np.int16]
+    lease: npt.NDArray[np.int64]
 
     def __init__(self, batch_id: str, n_jobs: int) -> None:
         self.batch_id = batch_id
-        self.state = np.zeros(n_jobs, np.uint8)
-        self.attempts = np.zeros(n_jobs, np.int16)
-        self.deaths = np.zeros(n_jobs, np.int16)
-        self.returns = np.zeros(n_jobs, np.uint8)
-        self.generation = np.zeros(n_jobs, np.int16)
-        self.lease = np.zeros(n_jobs, np.int64)
+        for name, dtype in _COLUMNS.items():
+            setattr(self, name, np.zeros(n_jobs, dtype))
         self.counts = np.zeros(len(JobState), np.int64)
         self.counts[S.QUEUED.code] = n_jobs
         self.story: deque[str] = deque(maxlen=20)
@@ -69,11 +83,21 @@ class JobTable:
     def __len__(self) -> int:
         return len(self.state)
 
+    @property
+    def nbytes(self) -> int:
+        return sum(int(getattr(self, name).nbytes) for name in _COLUMNS)
+
     def grow(self, n_more: int) -> None:
         """Room for ``n_more`` queued jobs at the end (a streamed batch)."""
-        for name in ("state", "attempts", "deaths", "returns", "generation", "lease"):
+        n = len(self) + n_more
+        for name in _COLUMNS:
             column = getattr(self, name)
-            setattr(self, name, np.concatenate([column, np.zeros(n_more, column.dtype)]))
+            whole = column if column.base is None else column.base
+            if len(whole) < n:
+                # Half as much again, so that a stream of many slices copies each job only a few times.
+                whole = np.zeros(n + n // 2, column.dtype)
+                whole[: len(column)] = column
+            setattr(self, name, whole[:n])
         self.counts[S.QUEUED.code] += n_more
 
     def move(self, indices: Indices, to: JobState, cause: str) -> None:

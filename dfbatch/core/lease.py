@@ -22,3 +22,5 @@ class Lease:
     deadline: float
     n_open: int
     solo: bool = False
+    recalled_at: float | None = None
+    """When the worker was asked to make room for more urgent work, or None."""

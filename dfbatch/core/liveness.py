@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dfbatch.core.batch import Batch, BatchStop
-from dfbatch.core.books import MARK_GRACE_S, Books
+from dfbatch.core.books import MARK_GRACE_S, Books, Worker
 from dfbatch.core.effects import Effect, Note, Recall, WorkAvailable
-from dfbatch.core.ending import begin_stop
+from dfbatch.core.ending import stop_by_rule
 from dfbatch.core.events import Tick
 from dfbatch.core.instant import Instant
-from dfbatch.core.leasing import take_back
+from dfbatch.core.leasing import may_lease, take_back
 from dfbatch.core.states import JobState
 from dfbatch.core.suspicion import settle_death
 
@@ -17,6 +17,8 @@ STALL_S = 15.0
 WALL_JUMP_S = 5.0
 YIELD_AFTER_S = 0.3
 """An urgent job waits this long for a chunk to end before the chunk is asked to make room."""
+YIELD_PATIENCE_S = 2.0
+"""A worker that was asked to yield gets this long for the item it is at before another one is asked."""
 
 
 def on_tick(books: Books, event: Tick, now: Instant) -> list[Effect]:
@@ -65,15 +67,14 @@ def _expire_leases(books: Books, now: Instant) -> list[Effect]:
 
 def _batch_tick(books: Books, batch: Batch, now: Instant) -> list[Effect]:
     effects: list[Effect] = []
-    due = batch.due(now.wall)
+    due = batch.due(now.mono)
     if len(due):
         books.move(batch, due, JobState.QUEUED, "retry due")
         batch.ready.prepend(due)
         effects.append(WorkAvailable())
-    deadline = batch.deadline
-    if deadline is not None and now.wall >= deadline and batch.stopping is None:
+    if batch.expires_at is not None and now.mono >= batch.expires_at and batch.stopping is None:
         reason = "The deadline of the batch passed."
-        effects += begin_stop(books, batch, BatchStop(JobState.EXPIRED, None, reason, "DeadlinePassed"), now)
+        effects += stop_by_rule(books, batch, BatchStop(JobState.EXPIRED, None, reason, "DeadlinePassed"), now)
     if batch.finished_as is None:
         books.place(batch, now)
         batch.stalled = stall_reason(books, batch, now)
@@ -82,7 +83,11 @@ def _batch_tick(books: Books, batch: Batch, now: Instant) -> list[Effect]:
 
 def stall_reason(books: Books, batch: Batch, now: Instant) -> str | None:
     """Why nobody claims the work of the batch, or None if nothing is wrong."""
-    if batch.n_waiting == 0 or batch.n_running or batch.paused or now.wall < batch.not_before:
+    if batch.paused is not None or batch.stopping is not None or now.mono < batch.starts_at:
+        return None
+    if batch.resting_since is not None and now.mono - batch.resting_since >= STALL_S:
+        return "a dependency does not answer: its circuit breaker sends every item back"
+    if batch.n_waiting == 0 or batch.n_running:
         return None
     if now.mono - batch.last_claim < STALL_S:
         return None
@@ -104,22 +109,39 @@ def stall_reason(books: Books, batch: Batch, now: Instant) -> str | None:
 
 
 def _make_room(books: Books, now: Instant) -> list[Effect]:
-    """If all workers are taken by lesser work while an urgent batch waits, one chunk is asked to yield."""
+    """If all workers are taken by lesser work while an urgent batch waits, one of them is asked to yield."""
     effects: list[Effect] = []
-    for shape, order in books.orders.items():
-        top = order.top_priority()
-        if top is None or books.storage_refusing is not None:
+    for shape in books.orders:
+        worker = None if books.storage_refusing is not None else _who_yields(books, shape, now)
+        if worker is None:
             continue
-        workers = books.live_workers(shape)
-        if not workers or any(not w.leases for w in workers):
-            continue
-        leases = [lease for w in workers for lease in w.leases.values()]
-        lesser = [x for x in leases if books.batches[x.batch_id].priority < top]
-        if len(lesser) < len(leases):
-            continue
-        oldest = min(lesser, key=lambda x: x.granted_at)
-        if now.mono - oldest.granted_at < YIELD_AFTER_S:
-            continue
-        mine = tuple(books.workers[oldest.worker].leases)
-        effects.append(Recall(oldest.worker, mine, "yield"))
+        for lease in worker.leases.values():
+            lease.recalled_at = now.mono
+        effects.append(Recall(worker.name, tuple(worker.leases), "yield"))
     return effects
+
+
+def _who_yields(books: Books, shape: str, now: Instant) -> Worker | None:
+    """The worker with the oldest chunk, unless one has just been asked. Nobody is asked twice for one chunk."""
+    top = books.order(shape).top_priority()
+    workers = books.live_workers(shape)
+    if top is None or not workers or any(not w.leases for w in workers):
+        return None
+    leases = [lease for w in workers for lease in w.leases.values()]
+    if any(books.batches[x.batch_id].priority >= top for x in leases):
+        return None
+    if any(x.recalled_at is not None and now.mono - x.recalled_at < YIELD_PATIENCE_S for x in leases):
+        return None
+    urgent = [books.batches[b] for b in books.order(shape).of_priority(top)]
+    willing = [
+        w
+        for w in workers
+        if all(x.recalled_at is None for x in w.leases.values())
+        and now.mono - _oldest(w) >= YIELD_AFTER_S
+        and any(may_lease(books, w, batch, now) for batch in urgent)
+    ]
+    return min(willing, key=_oldest, default=None)
+
+
+def _oldest(worker: Worker) -> float:
+    return min(lease.granted_at for lease in worker.leases.values())

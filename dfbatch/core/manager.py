@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dfbatch.core import control, events, leasing, liveness, outcomes, submitting
+from dfbatch.core import control, events, leasing, liveness, outcomes, presence, submitting
 from dfbatch.core.batch import BatchSpec
 from dfbatch.core.books import Books
 from dfbatch.core.effects import Effect
@@ -25,12 +25,12 @@ _RULES: dict[type, Callable[[Books, Any, Instant], list[Effect]]] = {
     events.BatchExtended: submitting.on_extended,
     events.BatchSealed: submitting.on_sealed,
     events.BatchRecovered: submitting.on_recovered,
-    events.WorkerHello: leasing.on_hello,
+    events.WorkerHello: presence.on_hello,
     events.LeaseRequested: leasing.on_requested,
     events.HandedBack: leasing.on_handed_back,
     events.Heartbeat: leasing.on_heartbeat,
-    events.WorkerLost: leasing.on_lost,
-    events.WorkerLeft: leasing.on_left,
+    events.WorkerLost: presence.on_lost,
+    events.WorkerLeft: presence.on_left,
     events.OutcomesReported: outcomes.on_reported,
     events.Committed: outcomes.on_committed,
     events.BatchPaused: control.on_paused,
@@ -49,13 +49,24 @@ class ManagerState(Books):
     """All state of one manager. Single-threaded; every method is quick."""
 
     def handle(self, event: events.Event, now: Instant) -> list[Effect]:
-        """Apply one event. Raises UnknownId or InvalidInput for requests that make no sense; nothing changed then."""
+        """Apply one event. Raises UnknownId, InvalidInput or QueueFull where it must refuse; nothing changed then."""
         return _RULES[type(event)](self, event, now)
 
     def admit(self, spec: BatchSpec, content_of: dict[str, str] | None = None) -> Admission:
-        """Decide about a submit before it is written. Raises QueueFull, KeyConflict."""
+        """Decide about a submit before it is written.
+
+        Raises QueueFull, KeyConflict, or InvalidInput if the id is taken (see ``is_taken``).
+        """
         return submitting.admit(self, spec, content_of or {})
 
     def withdraw(self, spec: BatchSpec) -> None:
         """A submit that was admitted could not be made durable."""
         submitting.withdraw(self, spec)
+
+    def admit_more(self, batch_id: str, n_more: int) -> None:
+        """Reserve room for more jobs of a stream before they are written. Raises QueueFull: come again later."""
+        submitting.admit_more(self, batch_id, n_more)
+
+    def withdraw_more(self, batch_id: str, n_more: int) -> None:
+        """Jobs that were admitted to a stream could not be made durable."""
+        submitting.withdraw_more(self, batch_id, n_more)

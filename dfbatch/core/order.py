@@ -68,5 +68,9 @@ class ServiceOrder:
         """The greatest priority with work, without ageing."""
         return max(self._levels, default=None)
 
+    def of_priority(self, priority: int) -> tuple[str, ...]:
+        """Batches of one level, the next to be served first."""
+        return tuple(self._levels.get(priority, ()))
+
     def _effective(self, priority: int, now_mono: float) -> float:
         return priority + (now_mono - self._served_at[priority]) / AGEING_S

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
+from math import isfinite
 from typing import Any
 
 from dfbatch.core.retry import Retry
 from dfbatch.errors import InvalidInput
 
 
-def _check(owner: str, name: str, value: Any, low: float, high: float = float("inf")) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+def _check(name: str, value: Any, low: float, high: float = float("inf"), *, whole: bool = False) -> None:
+    """Raises InvalidInput unless ``value`` is a finite number in the bounds."""
+    kinds = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high or not isfinite(value):
+        number = "whole number" if whole else "number"
         bounds = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
-        raise InvalidInput(f"{owner}{name}", f"{value!r} is not a number {bounds}", "None means no limit")
+        raise InvalidInput(name, f"{value!r} is not a {number} {bounds}")
+
+
+def _check_limit(name: str, value: Any, low: float, high: float = float("inf"), *, whole: bool = False) -> None:
+    """As ``_check``, but None is allowed: no limit."""
+    if value is not None:
+        _check(name, value, low, high, whole=whole)
+
+
+def _as_retry(given: Any) -> Retry:
+    retry = Retry.of(given) if isinstance(given, dict) else given
+    if not isinstance(retry, Retry):
+        raise InvalidInput("retry", f"{given!r} is no dfbatch.Retry", "Give retry=dfbatch.Retry(...)")
+    return retry
 
 
 @dataclass(frozen=True)
@@ -36,14 +51,14 @@ class QueuePolicy:
     retention_batches: int | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.retry, dict):
-            object.__setattr__(self, "retry", Retry(**self.retry))
-        _check("", "max_length", self.max_length, 1)
-        _check("", "rate_per_s", self.rate_per_s, 1e-6)
-        _check("", "burst", self.burst, 1)
-        _check("", "concurrency", self.concurrency, 1)
-        _check("", "retention_s", self.retention_s, 0)
-        _check("", "retention_batches", self.retention_batches, 0)
+        if self.retry is not None:
+            object.__setattr__(self, "retry", _as_retry(self.retry))
+        _check_limit("max_length", self.max_length, 1, whole=True)
+        _check_limit("rate_per_s", self.rate_per_s, 1e-6, 1e9)
+        _check_limit("burst", self.burst, 1, 1e12)
+        _check_limit("concurrency", self.concurrency, 1, whole=True)
+        _check_limit("retention_s", self.retention_s, 0)
+        _check_limit("retention_batches", self.retention_batches, 0, whole=True)
 
     def changed(self, **changes: Any) -> QueuePolicy:
         """A copy with some limits changed. Raises InvalidInput for names there are none of."""
@@ -66,7 +81,7 @@ class BatchPolicy:
     ``timeout_s`` limits one item, ``deadline_s`` the whole batch from its submit.
     ``max_worker_deaths``: deaths while a job ran alone before it is a dead letter.
     ``max_returns``: how often an open breaker may send a job back.
-    ``fail_fast_after``: tries with one error and no success that stop the batch.
+    ``fail_fast_after``: failed jobs with one error and no success that stop the batch.
     """
 
     retry: Retry = field(default_factory=Retry)
@@ -80,15 +95,15 @@ class BatchPolicy:
     max_returns: int = 20
 
     def __post_init__(self) -> None:
-        if isinstance(self.retry, dict):
-            object.__setattr__(self, "retry", Retry(**self.retry))
-        if not isinstance(self.retry, Retry):
-            raise InvalidInput("retry", f"{self.retry!r} is no dfbatch.Retry", "Give retry=dfbatch.Retry(...)")
-        _check("", "timeout_s", self.timeout_s, 0.001)
-        _check("", "deadline_s", self.deadline_s, 0.001)
-        _check("", "delay_s", self.delay_s, 0)
-        _check("", "max_failure_ratio", self.max_failure_ratio, 0, 1)
-        _check("", "max_worker_deaths", self.max_worker_deaths, 1)
+        object.__setattr__(self, "retry", _as_retry(self.retry))
+        _check_limit("timeout_s", self.timeout_s, 0.001)
+        _check_limit("deadline_s", self.deadline_s, 0.001)
+        _check("delay_s", self.delay_s, 0)
+        _check_limit("max_failure_ratio", self.max_failure_ratio, 0, 1)
+        _check("fail_fast_after", self.fail_fast_after, 1, whole=True)
+        _check("max_worker_deaths", self.max_worker_deaths, 1, 1000, whole=True)
+        # One byte a job counts the returns.
+        _check("max_returns", self.max_returns, 0, 254, whole=True)
 
     def as_options(self) -> dict[str, Any]:
         return {**asdict(self), "retry": self.retry.as_options()}

@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 Indices = npt.NDArray[np.int64]
 
+_FAR_SIGHT = 65_536
+"""Entries looked at in one go once stale ones were met: millions of ended jobs are skipped in milliseconds."""
+
 
 class ReadyWork:
     """Job indices in the order they should be leased.
@@ -22,6 +25,11 @@ class ReadyWork:
 
     def __bool__(self) -> bool:
         return bool(self._pieces)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the indices held, ranges not counted."""
+        return sum(p.nbytes for p in self._pieces if not isinstance(p, tuple))
 
     def append_range(self, start: int, stop: int) -> None:
         if stop > start:
@@ -39,28 +47,42 @@ class ReadyWork:
     def clear(self) -> None:
         self._pieces.clear()
 
+    def entries(self) -> Indices:
+        """All entries, stale ones and repeats too, in order. For checks: it writes ranges out."""
+        pieces = [np.arange(*p) if isinstance(p, tuple) else p for p in self._pieces]
+        return np.concatenate(pieces) if pieces else np.empty(0, np.int64)
+
     def take(self, n: int, states: npt.NDArray[np.uint8]) -> Indices:
         """Up to ``n`` distinct indices whose state code is 0 (queued), sorted."""
         taken: list[Indices] = []
-        missing = n
+        missing = reach = n
         while missing > 0 and self._pieces:
             piece = self._pieces.popleft()
-            if isinstance(piece, tuple):
-                start, stop = piece
-                head = np.arange(start, min(stop, start + missing), dtype=np.int64)
-                rest: tuple[int, int] | Indices | None = (start + missing, stop) if start + missing < stop else None
-            else:
-                head = piece[:missing]
-                rest = piece[missing:] if len(piece) > missing else None
+            window = _head(piece, reach)
+            live = np.flatnonzero(states[window] == 0)[:missing]
+            used = int(live[-1]) + 1 if len(live) == missing else len(window)
+            rest = _without_head(piece, used)
             if rest is not None:
                 self._pieces.appendleft(rest)
-            live = states[head] == 0
-            head = head if live.all() else head[live]
-            taken.append(head)
-            missing -= len(head)
+            taken.append(window if len(live) == len(window) else window[live])
+            missing -= len(live)
+            if len(live) < used:
+                reach = max(n, _FAR_SIGHT)
         if len(taken) == 1:
             return taken[0]
         return np.unique(np.concatenate(taken)) if taken else np.empty(0, np.int64)
+
+
+def _head(piece: tuple[int, int] | Indices, n: int) -> Indices:
+    if isinstance(piece, tuple):
+        return np.arange(piece[0], min(piece[1], piece[0] + n), dtype=np.int64)
+    return piece[:n]
+
+
+def _without_head(piece: tuple[int, int] | Indices, n: int) -> tuple[int, int] | Indices | None:
+    if isinstance(piece, tuple):
+        return (piece[0] + n, piece[1]) if piece[0] + n < piece[1] else None
+    return piece[n:] if n < len(piece) else None
 
 
 def _compact(indices: Indices) -> tuple[int, int] | Indices:

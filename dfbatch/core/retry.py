@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -51,15 +51,27 @@ class Retry:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
                 raise InvalidInput(f"retry.{name}", f"{value!r} is not a number from {low} to {high}")
+        if not isinstance(self.max_attempts, int):
+            raise InvalidInput("retry.max_attempts", f"{self.max_attempts!r} is not a whole number")
         for name in ("retry_on", "give_up_on"):
             given = getattr(self, name)
-            classes = (given,) if isinstance(given, (type, str)) else tuple(given)
+            many = isinstance(given, Iterable) and not isinstance(given, (type, str))
+            classes = tuple(given) if many else (given,)
             if not all(isinstance(c, str) or (isinstance(c, type) and issubclass(c, BaseException)) for c in classes):
                 raise InvalidInput(f"retry.{name}", f"{given!r} holds something that is no exception class")
             object.__setattr__(self, name, _error_names(classes))
 
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Retry:
+        """The policy that ``as_options`` described. Raises InvalidInput for names there are none of."""
+        known = [f.name for f in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise InvalidInput(f"retry.{name}", "is no part of a retry policy", f"There are: {', '.join(known)}")
+        return cls(**options)
+
     def as_options(self) -> dict[str, Any]:
-        """A JSON-like dict; ``Retry(**options)`` is its inverse."""
+        """A JSON-like dict; ``Retry.of(options)`` is its inverse."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     def delays_s(

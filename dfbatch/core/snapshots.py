@@ -31,12 +31,13 @@ def job_counts(books: Books, batch: Batch, now: Instant) -> dict[str, int]:
     running += batch.jobs.n_terminal - int(batch.durable[FIRST_TERMINAL_CODE:].sum())
     if batch.paused is not None or books.queue(batch.spec.queue).paused:
         waiting_as = JobState.PAUSED
-    elif now.wall < batch.not_before:
+    elif now.mono < batch.starts_at:
         waiting_as = JobState.SCHEDULED
     else:
         waiting_as = JobState.QUEUED
     running_as = JobState.CANCELLING if batch.stopping is not None else JobState.RUNNING
-    for state, n in ((waiting_as, waiting), (running_as, running), (JobState.RETRYING, batch.jobs.count(JobState.RETRYING))):
+    retrying = batch.jobs.count(JobState.RETRYING)
+    for state, n in ((waiting_as, waiting), (running_as, running), (JobState.RETRYING, retrying)):
         if n:
             counts[state.value] = counts.get(state.value, 0) + n
     return counts

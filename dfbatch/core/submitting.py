@@ -6,14 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dfbatch.core.batch import Batch, BatchSpec
+from dfbatch.core.batch import LONGEST_RETURN_S, Batch, BatchSpec
 from dfbatch.core.books import Books
 from dfbatch.core.effects import Effect, Note, WorkAvailable
-from dfbatch.core.ending import end_if_done, stop_open_jobs
+from dfbatch.core.ending import end_if_done, stop_if_too_many_failed, stop_open_jobs
 from dfbatch.core.events import BatchExtended, BatchRecovered, BatchSealed, BatchSubmitted
 from dfbatch.core.instant import Instant
-from dfbatch.core.states import JobState
-from dfbatch.errors import KeyConflict, QueueFull
+from dfbatch.core.job_table import RECOVERED_TRY
+from dfbatch.core.states import FIRST_TERMINAL_CODE, JobState
+from dfbatch.errors import InvalidInput, KeyConflict, QueueFull
+
+_MOST_GROUPS = 64
+"""Suspects that a dead manager knew of run one by one, unless they are so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,51 +43,74 @@ def admit(books: Books, spec: BatchSpec, content_of: dict[str, str]) -> Admissio
             )
     if existing is not None:
         return Admission(existing)
-    queue = books.queue(spec.queue)
-    limit = queue.policy.max_length
-    waiting = queue.n_open + queue.n_reserved
-    if limit is not None and waiting + spec.n_jobs > limit:
-        raise QueueFull(spec.queue, waiting, limit, spec.n_jobs)
-    queue.n_reserved += spec.n_jobs
-    if spec.submit_id:
-        books.submit_ids[spec.submit_id] = spec.batch_id
-    if spec.key is not None:
-        books.keys[spec.key] = spec.batch_id
+    if books.is_taken(spec.batch_id):
+        raise InvalidInput("batch_id", f"{spec.batch_id} belongs to another batch", "Draw another one")
+    check_length(books, spec.queue, spec.n_jobs)
+    books.reserve(spec.queue, spec.batch_id, spec.n_jobs)
+    books.remember(spec.batch_id, spec.submit_id, spec.key)
     return Admission()
+
+
+def admit_more(books: Books, batch_id: str, n_more: int) -> None:
+    """Reserve room for ``n_more`` jobs of a stream before they are written. Raises QueueFull: come again later."""
+    batch = books.batch(batch_id)
+    _check_extension(batch, n_more)
+    check_length(books, batch.spec.queue, n_more)
+    books.reserve(batch.spec.queue, batch_id, n_more)
 
 
 def withdraw(books: Books, spec: BatchSpec) -> None:
     """The submit could not be made durable: give its place back."""
-    books.queue(spec.queue).n_reserved -= spec.n_jobs
+    books.reserve(spec.queue, spec.batch_id, -spec.n_jobs)
     if books.submit_ids.get(spec.submit_id) == spec.batch_id:
         del books.submit_ids[spec.submit_id]
     if spec.key is not None and books.keys.get(spec.key) == spec.batch_id:
         del books.keys[spec.key]
 
 
+def withdraw_more(books: Books, batch_id: str, n_more: int) -> None:
+    """The slice of a stream could not be made durable: give its place back."""
+    books.reserve(books.batch(batch_id).spec.queue, batch_id, -n_more)
+
+
+def check_length(books: Books, name: str, n_more: int) -> None:
+    """Raises QueueFull if the queue has no room for ``n_more`` jobs."""
+    queue = books.queue(name)
+    limit = queue.policy.max_length
+    waiting = queue.n_open + queue.n_reserved
+    if limit is not None and n_more > 0 and waiting + n_more > limit:
+        raise QueueFull(name, waiting, limit, n_more)
+
+
+def _check_extension(batch: Batch, n_more: int) -> None:
+    if batch.sealed:
+        raise InvalidInput("batch", f"{batch.batch_id} is sealed and takes no more jobs", "Submit another batch")
+    if n_more < 0:
+        raise InvalidInput("n_more", f"{n_more} is no number of jobs")
+
+
 def on_submitted(books: Books, event: BatchSubmitted, now: Instant) -> list[Effect]:
     spec = event.spec
-    queue = books.queue(spec.queue)
-    queue.n_reserved = max(0, queue.n_reserved - spec.n_jobs)
-    queue.n_open += spec.n_jobs
-    batch = Batch(spec, now.mono)
+    if spec.batch_id in books.batches:  # said twice
+        return []
+    books.reserve(spec.queue, spec.batch_id, -spec.n_jobs)
+    books.queue(spec.queue).n_open += spec.n_jobs
+    batch = Batch(spec, now)
     batch.rate.start(now.mono)
     books.batches[spec.batch_id] = batch
-    if spec.submit_id:
-        books.submit_ids[spec.submit_id] = spec.batch_id
-    if spec.key is not None:
-        books.keys[spec.key] = spec.batch_id
+    books.remember(spec.batch_id, spec.submit_id, spec.key)
     books.place(batch, now)
     return [WorkAvailable(), *end_if_done(books, batch, now)]
 
 
 def on_extended(books: Books, event: BatchExtended, now: Instant) -> list[Effect]:
+    """Take in durable jobs. If the batch is being stopped they get the outcome of the stop."""
     batch = books.batch(event.batch_id)
+    _check_extension(batch, event.n_more)
     start = len(batch.jobs)
     batch.jobs.grow(event.n_more)
-    queue = books.queue(batch.spec.queue)
-    queue.n_open += event.n_more
-    queue.n_reserved = max(0, queue.n_reserved - event.n_more)
+    books.reserve(batch.spec.queue, batch.batch_id, -event.n_more)
+    books.queue(batch.spec.queue).n_open += event.n_more
     batch.ready.append_range(start, start + event.n_more)
     if batch.stopping is not None:
         return stop_open_jobs(books, batch, now)
@@ -99,36 +126,36 @@ def on_sealed(books: Books, event: BatchSealed, now: Instant) -> list[Effect]:
     effects: list[Effect] = []
     if event.reason:
         effects.append(Note("producer_lost", batch_id=batch.batch_id, detail={"reason": event.reason}))
-    return [*effects, *end_if_done(books, batch, now)]
+    # What was admitted but never came takes no place any longer.
+    books.reserve(batch.spec.queue, batch.batch_id, -books.reserved.get(batch.batch_id, 0))
+    return [*effects, *stop_if_too_many_failed(books, batch, now), *end_if_done(books, batch, now)]
 
 
 def on_recovered(books: Books, event: BatchRecovered, now: Instant) -> list[Effect]:
     """Rebuild the columns of an open batch. What was leased when the manager died is queued again."""
     spec = event.spec
-    batch = Batch(spec, now.mono)
+    if spec.batch_id in books.batches:  # said twice
+        return []
+    batch = Batch(spec, now)
     batch.rate.start(now.mono)
+    if event.redriven_at is not None:
+        batch.set_deadline(event.redriven_at, now)
     jobs = batch.jobs
     jobs.generation[event.redriven_index] = event.redriven_generation
     jobs.state[event.result_index] = event.result_status
     _recover_tries(batch, event, now)
     jobs.counts = jobs.recount()
     batch.durable = jobs.counts.copy()
-    batch.durable[: JobState.SUCCEEDED.code] = 0
+    batch.durable[:FIRST_TERMINAL_CODE] = 0
     batch.n_success_ever = jobs.count(JobState.SUCCEEDED)
-    batch.ready.clear()
     if len(event.result_index) or len(event.tried_index):
-        waiting = jobs.in_states(JobState.QUEUED)
-        suspects = np.concatenate([*batch.suspects, np.empty(0, np.int64)]) if batch.suspects else None
-        batch.ready.append(waiting if suspects is None else np.setdiff1d(waiting, suspects))
-    else:
-        batch.ready.append_range(0, len(jobs))
+        batch.ready.clear()
+        batch.ready.append(np.setdiff1d(jobs.in_states(JobState.QUEUED), batch.quarantined(), assume_unique=True))
     batch.paused = event.paused
     batch.priority = spec.priority if event.priority is None else event.priority
     books.queue(spec.queue).n_open += jobs.n_open
     books.batches[spec.batch_id] = batch
-    books.submit_ids.setdefault(spec.submit_id, spec.batch_id)
-    if spec.key is not None:
-        books.keys[spec.key] = spec.batch_id
+    books.remember(spec.batch_id, spec.submit_id, spec.key)
     if event.stop is not None:
         batch.stopping = event.stop
         return stop_open_jobs(books, batch, now)
@@ -138,15 +165,22 @@ def on_recovered(books: Books, event: BatchRecovered, now: Instant) -> list[Effe
 
 def _recover_tries(batch: Batch, event: BatchRecovered, now: Instant) -> None:
     """Attempts, deaths, suspects and retry times of jobs that have no outcome yet."""
-    jobs = batch.jobs
+    jobs, retry = batch.jobs, batch.spec.policy.retry
     is_open = ~jobs.is_terminal(event.tried_index)
-    tried = event.tried_index[is_open]
-    jobs.attempts[tried] = event.tried_attempts[is_open]
+    tried, suspect = event.tried_index[is_open], event.tried_suspect[is_open]
+    attempts, due = event.tried_attempts[is_open], event.retry_at[is_open]
+    # A last try whose outcome did not become durable is as if it had not been made.
+    was_last = ~(due > 0) & ~suspect
+    attempts = np.maximum(attempts - was_last, 0)
+    jobs.attempts[tried] = np.minimum(attempts, retry.max_attempts - 1)
     jobs.deaths[tried] = event.tried_deaths[is_open]
-    due = event.retry_at[is_open]
+    jobs.lease[tried[~was_last]] = RECOVERED_TRY
     waits = due > now.wall
     if waits.any():
         jobs.state[tried[waits]] = JobState.RETRYING.code
-        batch.delay(tried[waits], due[waits])
-    for index in tried[event.tried_suspect[is_open]]:
-        batch.suspects.append(np.array([index], np.int64))
+        # The wall clock may have been put back meanwhile: nothing waits longer than any policy says.
+        longest = max(retry.max_s * (1.0 + retry.jitter), LONGEST_RETURN_S)
+        batch.delay(tried[waits], now.mono + np.minimum(due[waits] - now.wall, longest))
+    for group in np.array_split(tried[suspect], min(_MOST_GROUPS, max(1, int(suspect.sum())))):
+        if len(group):
+            batch.suspects.append(np.sort(group))

@@ -7,7 +7,7 @@ import numpy as np
 from dfbatch.core.batch import Batch
 from dfbatch.core.books import Books, Worker
 from dfbatch.core.effects import Effect, SuspectsNoted, WorkAvailable
-from dfbatch.core.ending import decide, end_if_done, requeue
+from dfbatch.core.ending import decide, requeue, stop_if_too_many_failed
 from dfbatch.core.instant import Instant
 from dfbatch.core.lease import Lease
 from dfbatch.core.ready import Indices
@@ -46,7 +46,8 @@ def _settle_lease(
     if alone:
         batch.jobs.deaths[suspects] += 1
     effects += requeue(books, batch, suspects, f"suspected of the death of {worker}", now, front=False)
-    if batch.stopping is not None:
+    suspects = suspects[batch.jobs.state[suspects] == JobState.QUEUED.code]
+    if not len(suspects):  # stopped with the batch, or cancelled by their handles
         return effects
     if alone and int(batch.jobs.deaths[suspects[0]]) >= batch.spec.policy.max_worker_deaths:
         message = (
@@ -54,7 +55,8 @@ def _settle_lease(
             f"Look at the item itself, or raise max_worker_deaths."
         )
         effects += decide(books, batch, suspects, JobState.FAILED, "WorkerCrash", message)
-        return effects + end_if_done(books, batch, now)
+        books.place(batch, now)
+        return effects + stop_if_too_many_failed(books, batch, now)
     _quarantine(batch, suspects, halve=not alone and len(suspects) > 1)
     books.place(batch, now)
     effects.append(_noted(batch, suspects, worker))
