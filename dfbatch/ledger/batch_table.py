@@ -16,7 +16,7 @@ _STATUS_AFTER = {
     "redriven": BatchState.RUNNING,
     "resumed": BatchState.RUNNING,
     "paused": BatchState.PAUSED,
-    "cancelled": BatchState.CANCELLING,
+    "stopped": BatchState.CANCELLING,
 }
 
 

@@ -16,6 +16,9 @@ APP_ID = "manager"
 TOKEN_KEY = "dfbatchManager"
 """Key in ``commitInfo`` of a random word of the writing manager: two managers could draw the same epoch."""
 
+COUNT_KEY = "dfbatchActions"
+"""Key in ``commitInfo`` of the number of actions, because an entry that lost whole lines is still JSON."""
+
 _COMMIT_BITS = 40
 
 Action = dict[str, Any]
@@ -113,7 +116,10 @@ class Entry:
 
 
 def encode(actions: Iterable[Action]) -> bytes:
-    """The bytes of a log entry."""
+    """The bytes of a log entry. A ``commitInfo`` that leads it tells how many actions there are."""
+    actions = list(actions)
+    if "commitInfo" in actions[0]:
+        actions[0] = {"commitInfo": actions[0]["commitInfo"] | {COUNT_KEY: len(actions)}}
     return b"".join(json.dumps(action, separators=(",", ":")).encode() + b"\n" for action in actions)
 
 
@@ -122,7 +128,7 @@ def parse(data: bytes, path: str) -> Entry:
     entry = Entry()
     try:
         actions = [json.loads(line) for line in data.splitlines() if line.strip()]
-        if not actions or not data.endswith((b"}", b"\n")):
+        if not actions or actions[0].get("commitInfo", {}).get(COUNT_KEY, len(actions)) != len(actions):
             raise ValueError("it is empty or cut short")
         for action in actions:
             _apply(entry, action)

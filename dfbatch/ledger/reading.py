@@ -94,8 +94,9 @@ class LedgerReader:
         *,
         columns: Sequence[str] | None = None,
         generation: int | Literal["latest", "all"] = "latest",
+        index_range: tuple[int, int] | None = None,
     ) -> pa.Table:
-        """The outcomes of a batch with ``input`` and ``output``, sorted by job_index.
+        """The outcomes of a batch, or of a half-open range of its jobs, with ``input`` and ``output``, sorted by job_index.
 
         ``generation``: "latest" is one row per job, a number the rows of that generation, "all" every row.
         ``columns`` may name ``input`` and ``output``; they are there only if some job of the batch has one.
@@ -105,13 +106,17 @@ class LedgerReader:
         if wanted is not None:
             stored = list(dict.fromkeys([name for name in wanted if name not in ("input", "output")]))
             stored += [name for name in _JOIN_COLUMNS if name not in stored]
-        rows = self.read("results", batch_id=batch_id, columns=stored)
+        rows = self.read("results", batch_id=batch_id, columns=stored, index_range=index_range)
         rows = select_generation(rows, generation)
         if wanted is None or "input" in wanted:
             rows = self._with_inputs(rows, batch_id)
         if wanted is None or "output" in wanted:
             rows = self._with_outputs(rows, batch_id)
         return rows if wanted is None else rows.select([name for name in wanted if name in rows.column_names])
+
+    def joined(self, rows: pa.Table, batch_id: str) -> pa.Table:
+        """Some rows of ``results`` of one batch with their ``input`` and ``output``."""
+        return self._with_outputs(self._with_inputs(rows, batch_id), batch_id)
 
     def batches(self) -> pa.Table:
         """The batches, oldest first, with ``status``, ``finished_at`` and ``detail`` (JSON) of their last event."""
@@ -159,14 +164,17 @@ class LedgerReader:
         name = next((name for name in reversed(of_batch.column("inputs").to_pylist()) if name), None)
         if name is None or not len(rows):
             return rows
-        return join_inputs(rows, self.read(name, batch_id=batch_id, columns=["job_index", "input"]))
+        span = _span(rows)
+        return join_inputs(rows, self.read(name, batch_id=batch_id, columns=["job_index", "input"], index_range=span))
 
     def _with_outputs(self, rows: pa.Table, batch_id: str) -> pa.Table:
         names = sorted(name for name in pc.unique(rows.column("outputs")).to_pylist() if name)
         if not names:
             return rows
         keys = ["job_index", "generation", "commit_id", "output"]
-        return join_outputs(rows, unified_outputs([self.read(n, batch_id=batch_id, columns=keys) for n in names]))
+        span = _span(rows)
+        found = [self.read(n, batch_id=batch_id, columns=keys, index_range=span) for n in names]
+        return join_outputs(rows, unified_outputs(found))
 
     def _added(self, name: str, after: int, last: int) -> Iterator[DataFile]:
         for version in range(after + 1, last + 1):
@@ -223,6 +231,12 @@ class LedgerReader:
             return once()
         except FileNotFoundError as error:
             raise LedgerCorrupt(f"A data file of the ledger is missing: {error}. Restore it from a backup.") from error
+
+
+def _span(rows: pa.Table) -> tuple[int, int]:
+    """The half-open range of job_index of some rows, so that only their part of other tables is read."""
+    index = ordering.numbers(rows.column("job_index"))
+    return (int(index.min()), int(index.max()) + 1) if len(index) else (0, 0)
 
 
 def _filter(
