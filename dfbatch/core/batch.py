@@ -15,7 +15,7 @@ from dfbatch.core.job_table import JobTable
 from dfbatch.core.policy import BatchPolicy
 from dfbatch.core.rate import RateMeter
 from dfbatch.core.ready import Indices, ReadyWork
-from dfbatch.core.states import BatchState, JobState
+from dfbatch.core.states import FIRST_TERMINAL_CODE, BatchState, JobState
 
 RETURN_DELAY_S = 2.0
 """Back-off unit for jobs that an open breaker sent back."""
@@ -59,6 +59,7 @@ class Batch:
         self.stalled: str | None = None
         self.durable = np.zeros(len(JobState), np.int64)
         """Jobs of the present generation with a durable outcome, by state code."""
+        self._unwritten: dict[int, deque[Indices]] = {}
         self.sizer = ChunkSizer()
         self.rate = RateMeter()
         self.last_claim = now.mono
@@ -129,6 +130,26 @@ class Batch:
             return np.empty(0, np.int64)
         indices: Indices = np.unique(np.concatenate(pieces))
         return np.asarray(indices[self.jobs.state[indices] == JobState.RETRYING.code])
+
+    def await_rows(self, indices: Indices, state: JobState) -> None:
+        """These jobs ended without success; their rows are on the way to the ledger."""
+        self._unwritten.setdefault(state.code, deque()).append(indices)
+
+    def rows_written(self, counts: npt.NDArray[np.int64]) -> None:
+        """So many rows of each state became durable. Rows of one state become so in the order they were made."""
+        self.durable[FIRST_TERMINAL_CODE:] += counts[FIRST_TERMINAL_CODE:]
+        for code, waiting in self._unwritten.items():
+            n = int(counts[code])
+            while n > 0 and waiting:
+                head = waiting.popleft()
+                if len(head) > n:
+                    waiting.appendleft(head[n:])
+                n -= len(head)
+
+    def unwritten(self) -> Indices:
+        """Jobs that ended without success and whose rows are not durable yet."""
+        pieces = [piece for waiting in self._unwritten.values() for piece in waiting]
+        return np.concatenate(pieces) if pieces else np.empty(0, np.int64)
 
     def quarantined(self) -> Indices:
         """Jobs that are suspected of having killed a worker, in no order."""

@@ -64,15 +64,17 @@ def on_jobs_cancelled(books: Books, event: JobsCancelled, now: Instant) -> list[
 
 
 def redrivable(books: Books, batch_id: str) -> Indices:
-    """Jobs of a batch that ended without success."""
-    return books.batch(batch_id).jobs.in_states(JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
+    """Jobs of a batch that ended without success, and whose outcomes are durable."""
+    batch = books.batch(batch_id)
+    ended = batch.jobs.in_states(JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
+    return np.setdiff1d(ended, batch.unwritten(), assume_unique=True)
 
 
 def on_redriven(books: Books, event: Redriven, now: Instant) -> list[Effect]:
     """Begin the next generation of jobs that failed, expired or were cancelled.
 
-    Raises InvalidInput if one of them has not, or if outcomes like theirs are still
-    being written; QueueFull if the queue has no room for them.
+    Raises InvalidInput if one of them has not, or if its outcome is still being
+    written (``redrivable`` lists those that can be); QueueFull if the queue has no room for them.
     """
     batch = books.batch(event.batch_id)
     jobs = batch.jobs
@@ -81,7 +83,7 @@ def on_redriven(books: Books, event: Redriven, now: Instant) -> list[Effect]:
     if not len(indices):
         return []
     ended = np.bincount(jobs.state[indices], minlength=len(batch.durable))
-    _check_redrivable(batch, ended)
+    _check_redrivable(batch, indices, ended)
     check_length(books, batch.spec.queue, len(indices))
     batch.durable -= ended
     books.move(batch, indices, JobState.QUEUED, "redriven")
@@ -105,7 +107,7 @@ def on_redriven(books: Books, event: Redriven, now: Instant) -> list[Effect]:
     return [*([BatchReopened(batch.batch_id)] if reopened else []), WorkAvailable()]
 
 
-def _check_redrivable(batch: Batch, ended: npt.NDArray[np.int64]) -> None:
+def _check_redrivable(batch: Batch, indices: Indices, ended: npt.NDArray[np.int64]) -> None:
     """``ended``: how many of the jobs are in each state."""
     if ended[:FIRST_TERMINAL_CODE].any() or ended[JobState.SUCCEEDED.code]:
         raise InvalidInput(
@@ -113,7 +115,7 @@ def _check_redrivable(batch: Batch, ended: npt.NDArray[np.int64]) -> None:
         )
     if batch.stopping is not None and batch.finished_as is None:
         raise InvalidInput("redrive", f"batch {batch.batch_id} is being stopped", "Wait until it has ended")
-    if ((ended > 0) & (batch.durable < batch.jobs.counts)).any():
+    if np.isin(indices, batch.unwritten()).any():
         raise InvalidInput("redrive", "outcomes of these jobs are still being written", "Try again in a moment")
 
 

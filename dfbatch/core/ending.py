@@ -24,6 +24,7 @@ def decide(
     if not len(indices):
         return []
     books.move(batch, indices, state, f"decided {error_type or state}")
+    batch.await_rows(indices, state)
     return [_decided(batch, indices[k : k + SLICE], state, error_type, message) for k in range(0, len(indices), SLICE)]
 
 

@@ -25,10 +25,11 @@ class BatchSubmitted:
 
 @dataclass(frozen=True, slots=True)
 class BatchExtended:
-    """``n_more`` durable jobs were added to a streamed batch."""
+    """``n_more`` durable jobs were added to a streamed batch. ``first``: the index of the first, to tell a repeat."""
 
     batch_id: str
     n_more: int
+    first: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

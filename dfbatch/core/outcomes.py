@@ -75,7 +75,10 @@ def _take(
     if failed.any():
         _judge_failures(books, batch, indices, errors, failed, state, retry_at, now)
     for code in np.unique(state):
-        books.move(batch, indices[state == code], JobState.of(int(code)), f"reported by {event.worker}")
+        here, to = indices[state == code], JobState.of(int(code))
+        books.move(batch, here, to, f"reported by {event.worker}")
+        if to.is_terminal and to is not JobState.SUCCEEDED:
+            batch.await_rows(here, to)
     jobs.lease[indices] = np.where(state == JobState.RETRYING.code, -event.lease_id, NO_LEASE)
     batch.clear_suspicion(indices)
     if batch.cancel_asked:
@@ -195,6 +198,6 @@ def on_committed(books: Books, event: Committed, now: Instant) -> list[Effect]:
         batch = books.batches.get(batch_id)
         if batch is None:
             continue
-        batch.durable[FIRST_TERMINAL_CODE:] += counts[FIRST_TERMINAL_CODE:]
+        batch.rows_written(counts)
         effects += end_if_done(books, batch, now)
     return effects

@@ -106,8 +106,10 @@ def on_submitted(books: Books, event: BatchSubmitted, now: Instant) -> list[Effe
 def on_extended(books: Books, event: BatchExtended, now: Instant) -> list[Effect]:
     """Take in durable jobs. If the batch is being stopped they get the outcome of the stop."""
     batch = books.batch(event.batch_id)
-    _check_extension(batch, event.n_more)
     start = len(batch.jobs)
+    if event.first is not None and event.first < start:  # said twice
+        return []
+    _check_extension(batch, event.n_more)
     batch.jobs.grow(event.n_more)
     books.reserve(batch.spec.queue, batch.batch_id, -event.n_more)
     books.queue(batch.spec.queue).n_open += event.n_more
