@@ -24,7 +24,7 @@ The first rule that holds decides. "Credentials" are Content Credentials (C2PA).
 * ``coverage`` is the share of the evidence such an item can carry that was there to be
   looked at: the sum of the weights below over applicable findings. What no detector
   looks at yet (pixels, sound) keeps its weight, so that a plain photograph stays low.
-  A detector that failed lowers the coverage, never the verdict.
+  A detector that failed is missing like one that does not apply: it never accuses.
 """
 
 from __future__ import annotations
@@ -270,7 +270,7 @@ def _remarks(evidence: Evidence) -> list[str]:
         remarks.append(evidence.reason("c2pa_state"))
     remarks += evidence.facts("exif_facts").get("notes") or []
     failed = [one for one in evidence.findings if one.facts.get(ERROR)]
-    return remarks + [f"{one.detector} failed, so what it looks at is missing: {one.reason}" for one in failed]
+    return remarks + [f"{one.detector} failed, so what it looks at is missing ({one.reason})." for one in failed]
 
 
 def _coverage(evidence: Evidence) -> float:

@@ -5,7 +5,6 @@ The vocabulary is IPTC's "digitalsourcetype"; XMP and Content Credentials both u
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import StrEnum
 
 GENERATED = frozenset({"trainedAlgorithmicMedia"})
@@ -24,11 +23,3 @@ class AiUse(StrEnum):
 def source_term(value: str) -> str:
     """The bare term of a URI (``http://cv.iptc.org/.../digitalCapture``) or a code (``digsrctype:digitalCapture``)."""
     return value.strip().rstrip("/").replace(":", "/").rsplit("/", 1)[-1]
-
-
-def ai_use(terms: Iterable[str]) -> AiUse:
-    """The strongest statement among source terms of the whole item."""
-    seen = set(terms)
-    if seen & GENERATED:
-        return AiUse.GENERATED
-    return AiUse.EDITED if seen & EDITED_WITH_AI else AiUse.NONE

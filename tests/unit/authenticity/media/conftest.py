@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 
-@pytest.fixture()
+@pytest.fixture
 def picture() -> Callable[..., bytes]:
     """``picture(form, size=..., **options)``: noise, saved in that form."""
 

@@ -25,14 +25,14 @@ from dfbatch.errors import (
 )
 
 
-@pytest.fixture()
+@pytest.fixture
 def picture() -> bytes:
     out = io.BytesIO()
     Image.effect_noise((64, 64), 50).save(out, "PNG")
     return out.getvalue()
 
 
-@pytest.fixture()
+@pytest.fixture
 def secret(tmp_path: Path) -> Path:
     path = tmp_path / "secret.jpg"
     path.write_bytes(b"x")
@@ -104,7 +104,7 @@ def test_a_remote_folder_is_unreadable() -> None:
         read_media("memory://album")
 
 
-@pytest.fixture()
+@pytest.fixture
 def _without_privileges(secret: Path) -> Iterator[None]:
     """Root may read everything, so a test as root is somebody else meanwhile."""
     if os.geteuid() != 0:
@@ -156,7 +156,7 @@ class _Failing(fsspec.AbstractFileSystem):
         raise _Refusal(int(what)) if what.isdigit() else OSError(what)
 
 
-@pytest.fixture()
+@pytest.fixture
 def _failing_server() -> None:
     fsspec.register_implementation("failing", _Failing, clobber=True)
 
