@@ -25,9 +25,18 @@ from dfbatch.ledger.schemas import RESULTS
 FLUSH_S = 0.5
 """Outcomes of slow items are reported at least this often, so that nothing waits for a chunk to end."""
 _SAME_FAILURES = 8
-REPORT_COLUMNS = (
-    "uri media_type size sha256 verdict p_manipulated coverage reasons findings provenance".split()
-)
+REPORT_COLUMNS = [
+    "uri",
+    "media_type",
+    "size",
+    "sha256",
+    "verdict",
+    "p_manipulated",
+    "coverage",
+    "reasons",
+    "findings",
+    "provenance",
+]
 
 
 @dataclass(slots=True)
@@ -241,7 +250,7 @@ class ChunkRun:
         values = tally.values
         reports = [value if isinstance(value, Report) else None for value in values]
         if any(r is not None for r in reports):
-                    wanted = pa.schema([RESULTS.arrow.field(name) for name in REPORT_COLUMNS])
+            wanted = pa.schema([RESULTS.arrow.field(name) for name in REPORT_COLUMNS])
             given = [k for k, r in enumerate(reports) if r is not None]
             table = reports_to_table([r for r in reports if r is not None], wanted)
             places = np.full(len(values), -1)
@@ -327,4 +336,3 @@ def failed_outright(chunk: Chunk, error: Exception) -> Outcomes:
         uris=chunk.table.column("uri") if chunk.order.kind == "verify" else None,
         failures=_failure_table(dict.fromkeys(range(n), failure)),
     )
-

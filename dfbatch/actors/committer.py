@@ -56,8 +56,8 @@ class Committer:
     def __init__(
         self,
         writer: LedgerWriter,
-        report: Callable[[Done], None],
-        refusing: Callable[[str | None], None],
+        report: Callable[[Done], object],
+        refusing: Callable[[str | None], object],
     ) -> None:
         self._writer = writer
         self._report = report

@@ -52,7 +52,11 @@ def describe(error: BaseException, retry_on: Sequence[str] = (), give_up_on: Seq
     about_item = isinstance(error, ItemError)
     text = "" if about_item else clean_traceback(error)
     shown = type(error)
-    name = shown.__qualname__ if shown.__module__ in ("builtins", "dfbatch.errors") else f"{shown.__module__}.{shown.__qualname__}"
+    name = (
+        shown.__qualname__
+        if shown.__module__ in ("builtins", "dfbatch.errors")
+        else f"{shown.__module__}.{shown.__qualname__}"
+    )
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1] if frames else None
     where = f"{last.filename}:{last.lineno}" if last else ""
@@ -68,7 +72,8 @@ def describe(error: BaseException, retry_on: Sequence[str] = (), give_up_on: Seq
 
 def classify(error: BaseException, retry_on: Sequence[str] = (), give_up_on: Sequence[str] = ()) -> ErrorClass:
     """Transient by default: network errors, HTTP 429 and 5xx, TransientError; ``give_up_on`` wins over ``retry_on``."""
-    names = {f"{c.__module__}.{c.__qualname__}" for c in type(error).__mro__} | {c.__qualname__ for c in type(error).__mro__}
+    family = type(error).__mro__
+    names = {f"{c.__module__}.{c.__qualname__}" for c in family} | {c.__qualname__ for c in family}
     if isinstance(error, BreakerOpen):
         return ErrorClass.BREAKER_OPEN
     if isinstance(error, VerifierUnusable):

@@ -102,6 +102,8 @@ class Hello:
 
 @dataclass(slots=True, eq=False)
 class HelloReply:
+    """``kept``: the leases the worker may go on with."""
+
     epoch: int
     kept: frozenset[int]
 
@@ -134,6 +136,8 @@ class Control:
 
 @dataclass(slots=True, eq=False)
 class ExchangeReply:
+    """``chunk`` is None if there is nothing to lease now."""
+
     control: Control
     chunk: Chunk | None = None
 
@@ -153,7 +157,7 @@ class Beat:
 
 @dataclass(slots=True, eq=False)
 class Submit:
-    """A batch on its way in. ``jobs`` holds ``uri, blob, filename`` (any may be missing); ``inputs`` the carried columns."""
+    """A batch on its way in. ``jobs``: ``uri, blob, filename`` (any may be missing); ``inputs``: carried columns."""
 
     submit_id: str
     kind: str
@@ -177,7 +181,10 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """Who the manager is and how it does. ``status``: starting, recovering, running, fenced, stopping."""
+    """Who the manager is and how it does. ``status``: starting, recovering, running, fenced, stopping, stopped.
+
+    ``error``: why the ledger could not be opened at the last try, while it recovers.
+    """
 
     version: str
     epoch: int
@@ -186,3 +193,4 @@ class Description:
     namespace: str
     reason: str = ""
     recovery_s: float = 0.0
+    error: Exception | None = None

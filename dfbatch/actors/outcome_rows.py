@@ -158,9 +158,7 @@ def _results(
     return _table(RESULTS.arrow, given, n)
 
 
-def _outputs(
-    facts: BatchFacts, effect: OutcomesTaken, message: Outcomes, final: npt.NDArray[np.bool_]
-) -> pa.Table:
+def _outputs(facts: BatchFacts, effect: OutcomesTaken, message: Outcomes, final: npt.NDArray[np.bool_]) -> pa.Table:
     assert message.output is not None
     keys = {
         "batch_id": constant(facts.batch_id, int(final.sum())),
@@ -279,4 +277,3 @@ def merged(tables: list[pa.Table]) -> pa.Table:
             parts = [p if p.type.equals(plain) else p.cast(plain) for p in parts]
         columns.append(pa.chunked_array([c for p in parts for c in p.chunks], type=parts[0].type))
     return pa.table(columns, names=first.column_names)
-

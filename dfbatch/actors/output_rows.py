@@ -22,7 +22,14 @@ def output_table(values: Sequence[Any]) -> tuple[pa.Table | None, dict[int, Outp
     try:
         column = pa.array(rows)
         return _stored(column), {}
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeEncodeError, TypeError):
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowTypeError,
+        pa.ArrowNotImplementedError,
+        OverflowError,
+        UnicodeEncodeError,
+        TypeError,
+    ):
         return _one_by_one(values, rows)
 
 
@@ -34,9 +41,15 @@ def _one_by_one(values: Sequence[Any], rows: Sequence[Any]) -> tuple[pa.Table | 
     for position, row in enumerate(rows):
         try:
             one = pa.array([row]).type
-            kind = one if kind is None else pa.unify_schemas(
-                [pa.schema([("output", kind)]), pa.schema([("output", one)])], promote_options="permissive"
-            ).field(0).type
+            kind = (
+                one
+                if kind is None
+                else pa.unify_schemas(
+                    [pa.schema([("output", kind)]), pa.schema([("output", one)])], promote_options="permissive"
+                )
+                .field(0)
+                .type
+            )
             good.append(row)
         except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError) as error:
             errors[position] = OutputInvalid(

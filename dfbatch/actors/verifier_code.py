@@ -31,7 +31,7 @@ LARGEST_BYTES = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class PackedVerifier:
-    """``data``: the pickle. ``vectorised``: it has ``verify_batch``. ``resources``: what it declares, in Ray's words."""
+    """``data``: the pickle. ``vectorised``: has ``verify_batch``. ``resources``: what it declares, in Ray's words."""
 
     data: bytes
     name: str
@@ -74,7 +74,9 @@ def load(data: bytes) -> Any:
     try:
         verifier, init = pickle.loads(data)  # ours: written by pack(), read from our own ledger
     except Exception as error:
-        raise VerifierUnusable(f"The verifier cannot be loaded on the worker: {type(error).__name__}: {error}") from error
+        raise VerifierUnusable(
+            f"The verifier cannot be loaded on the worker: {type(error).__name__}: {error}"
+        ) from error
     if not inspect.isclass(verifier):
         return verifier
     try:
@@ -110,7 +112,7 @@ def _check(verifier: Any, init: dict[str, Any]) -> None:
             f"{verifier!r} is neither a function, nor a class with __call__ or verify_batch",
             "Give a function item -> result, or a class",
         )
-    if inspect.iscoroutinefunction(verifier) or inspect.iscoroutinefunction(getattr(verifier, "__call__", None)):
+    if inspect.iscoroutinefunction(verifier) or inspect.iscoroutinefunction(getattr(type(verifier), "__call__", None)):
         raise InvalidInput("verifier", "is asynchronous", "Give a plain function; run the loop inside it")
     if not inspect.isclass(verifier):
         if init:
@@ -123,7 +125,9 @@ def _check(verifier: Any, init: dict[str, Any]) -> None:
     try:
         inspect.signature(verifier).bind(**init)
     except TypeError as error:
-        raise InvalidInput("init", f"does not fit {verifier.__name__}(): {error}", "Give init={...} with its arguments") from error
+        raise InvalidInput(
+            "init", f"does not fit {verifier.__name__}(): {error}", "Give init={...} with its arguments"
+        ) from error
     except ValueError:
         return  # a class in C without a signature
 

@@ -113,7 +113,9 @@ class Worker:
         self._mark.clear()
         self._say_hello(last_mark, stack)
         threads = [
-            threading.Thread(target=self._guarded, args=(loop,), name=f"dfbatch-{loop.__name__.strip('_')}", daemon=True)
+            threading.Thread(
+                target=self._guarded, args=(loop,), name=f"dfbatch-{loop.__name__.strip('_')}", daemon=True
+            )
             for loop in (self._exchange_loop, self._heartbeat_loop)
         ]
         for thread in threads:
@@ -334,14 +336,12 @@ class Worker:
             sent = {o.seq for o in message.outcomes}
             self._unsent = deque(o for o in self._unsent if o.seq not in sent)
             offered = {h.lease_id for h in message.held}
-            self._recalled.update({lease: "not kept by the new manager" for lease in offered - reply.kept})
+            self._recalled.update(dict.fromkeys(offered - reply.kept, "not kept by the new manager"))
 
     def _held(self, chunk: Chunk) -> HeldChunk:
         answered = self._answered.get(chunk.lease_id)
         keep = ~np.isin(chunk.indices, np.concatenate(answered)) if answered else np.ones(len(chunk.indices), np.bool_)
-        return HeldChunk(
-            chunk.lease_id, chunk.order.batch_id, chunk.indices[keep], chunk.generation[keep], chunk.solo
-        )
+        return HeldChunk(chunk.lease_id, chunk.order.batch_id, chunk.indices[keep], chunk.generation[keep], chunk.solo)
 
     def _say_goodbye(self) -> None:
         """Whatever is left goes back with the goodbye: the manager returns the leases of a worker that left."""

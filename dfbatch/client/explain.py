@@ -115,7 +115,7 @@ def _html(explanation: Explanation) -> str:
         '<div style="font-size:13px;line-height:1.45;max-width:60em">'
         f'<div style="overflow-wrap:anywhere"><b>{esc(row.get("job_id") or "")}</b> '
         f"{esc(short(row.get('uri') or 'given by value', 300))}</div>"
-        f'<div style="font-size:15px;margin:6px 0">{dot(look_of(row))} {_figures(row)}</div>'
+        f'<div style="font-size:15px;margin:6px 0">{dot(look_of(row))} &ensp; {_figures(row)}</div>'
         f"{_error(row)}"
         + (f'<ul style="margin:0 0 8px;padding-left:1.4em">{reasons}</ul>' if reasons else "")
         + _pictures(explanation.pictures)

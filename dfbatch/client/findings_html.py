@@ -13,12 +13,12 @@ _LLR_REACH = 3.0
 """Log likelihood ratios are shown on a scale from -3 to +3, to which they are clipped when they are calibrated."""
 
 
-def findings_html(findings: Sequence[Mapping[str, Any]]) -> str:
-    """A table of at most sixty findings, those that apply first. Plain inline CSS; any theme."""
+def findings_html(findings: Sequence[Mapping[str, Any]], most_facts: int = 2000) -> str:
+    """A table of at most sixty findings, those that apply first, each with so many characters of its facts."""
     if not findings:
         return ""
     ordered = sorted(findings, key=lambda f: (not f.get("applicable"), -abs(f.get("llr") or 0.0)))
-    body = "".join(_row(finding) for finding in ordered[:_MOST])
+    body = "".join(_row(finding, most_facts) for finding in ordered[:_MOST])
     names = ("Method", "Score", "Weight of evidence", "What it says", "Cost")
     head = "".join(f'<th scope="col" style="{_CELL};font-weight:600">{name}</th>' for name in names)
     left = f"<p>… and {len(ordered) - _MOST} more findings.</p>" if len(ordered) > _MOST else ""
@@ -31,14 +31,14 @@ def findings_html(findings: Sequence[Mapping[str, Any]]) -> str:
 _CELL = "text-align:left;vertical-align:top;padding:3px 10px 3px 0;border-top:1px solid rgba(128,128,128,.3)"
 
 
-def _row(finding: Mapping[str, Any]) -> str:
+def _row(finding: Mapping[str, Any], most_facts: int) -> str:
     applies = finding.get("applicable")
     name = f"{esc(finding.get('detector'), 60)} <small>{esc(finding.get('version') or '', 20)}</small>"
     cells = [
         name,
         figure(finding.get("score")) if applies else "",
         llr_scale(finding.get("llr")) if applies else "does not apply",
-        esc(finding.get("reason") or "", 400) + _facts(finding.get("facts")),
+        esc(finding.get("reason") or "", 400) + _facts(finding.get("facts"), most_facts),
         seconds(finding.get("cost_s")),
     ]
     faint = "" if applies else ' style="opacity:.72"'
@@ -61,7 +61,7 @@ def llr_scale(llr: float | None) -> str:
     )
 
 
-def _facts(text: str | None) -> str:
+def _facts(text: str | None, most: int) -> str:
     if not text:
         return ""
     try:
@@ -70,7 +70,10 @@ def _facts(text: str | None) -> str:
         found = text
     if not found:
         return ""
-    shown = json.dumps(found, indent=1, ensure_ascii=False) if not isinstance(found, str) else found
+    if isinstance(found, dict):
+        shown = "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in found.items())
+    else:
+        shown = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
     return (
-        f'<details><summary>facts</summary><pre style="white-space:pre-wrap">{esc_block(shown, 2000)}</pre></details>'
+        f'<details><summary>facts</summary><pre style="white-space:pre-wrap">{esc_block(shown, most)}</pre></details>'
     )

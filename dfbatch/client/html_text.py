@@ -44,7 +44,8 @@ def esc_path(uri: str | None, most: int = 60) -> str:
     """A path or URI, shortened in its middle, with the whole of it (up to 500 characters) as the tooltip."""
     if uri is None:
         return "<i>given by value</i>"
-    return f'<span title="{html.escape(short(uri, 500))}">{html.escape(short(uri, most))}</span>'
+    whole, shown = html.escape(short(uri, 500)), html.escape(short(uri, most))
+    return f'<span style="white-space:nowrap" title="{whole}">{shown}</span>'
 
 
 def esc_block(text: Any, most: int) -> str:
@@ -117,6 +118,6 @@ def _widths(shares: Iterable[float], least: float = 1.0) -> list[float]:
 def dot(shown: Look) -> str:
     """A spot of the verdict's colour beside its word; the word takes the colour of the text, so any theme is fine."""
     return (
-        f'<span style="color:{shown.colour};font-weight:700" aria-hidden="true">{esc(shown.sign)}</span> '
-        f'<span style="white-space:nowrap">{esc(shown.label)}</span>'
+        f'<span style="white-space:nowrap"><span style="color:{shown.colour};font-weight:700" aria-hidden="true">'
+        f"{esc(shown.sign)}</span> {esc(shown.label)}</span>"
     )

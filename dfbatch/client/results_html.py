@@ -80,7 +80,7 @@ def _table(results: Results, verified: bool) -> str:
 def _verified_columns(row: dict[str, Any]) -> dict[str, str]:
     reasons = row.get("reasons") or []
     told = (
-        "; ".join(reasons) if row.get("verdict") else f"{row.get('error_type') or ''}: {row.get('error_message') or ''}"
+        " ".join(reasons) if row.get("verdict") else f"{row.get('error_type') or ''}: {row.get('error_message') or ''}"
     )
     return {
         "#": esc(row.get("job_index", ""), 20),
@@ -89,7 +89,7 @@ def _verified_columns(row: dict[str, Any]) -> dict[str, str]:
         "p manipulated": figure(row.get("p_manipulated")),
         "coverage": figure(row.get("coverage")),
         "why": esc(told.strip(": "), 140),
-        "time": seconds(row.get("duration_s")),
+        "time": f'<span style="white-space:nowrap">{seconds(row.get("duration_s"))}</span>',
     }
 
 
@@ -100,7 +100,7 @@ def _mapped_columns(row: dict[str, Any]) -> dict[str, str]:
         "input": esc(_brief(row.get("input"), ("item", "item_json")) or row.get("uri") or "", 60),
         "status": dot(look_of(row)),
         "output": esc(told or _brief(row.get("output"), ("value",)), 140),
-        "time": seconds(row.get("duration_s")),
+        "time": f'<span style="white-space:nowrap">{seconds(row.get("duration_s"))}</span>',
     }
 
 

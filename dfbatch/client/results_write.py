@@ -42,7 +42,7 @@ def write_table(table: pa.Table, path: str | os.PathLike[str]) -> str:
     if "://" not in target:
         target = os.path.abspath(os.path.expanduser(target))
     try:
-        with _whole(target) as file:
+        with whole_file(target) as file:
             writer(table, file)
     except OSError as error:
         raise StorageRefused(
@@ -52,7 +52,7 @@ def write_table(table: pa.Table, path: str | os.PathLike[str]) -> str:
 
 
 @contextmanager
-def _whole(target: str) -> Iterator[Any]:
+def whole_file(target: str) -> Iterator[Any]:
     """A binary file that takes its name only when it is complete."""
     if "://" in target:
         filesystem, inner = open_filesystem(target)

@@ -68,7 +68,7 @@ def _draw(data: bytes, side: int) -> Thumbnail:
         if image.width * image.height > _MOST_PIXELS:
             return Thumbnail(None, "No preview: too many pixels.")
         image.draft("RGB", (side * 2, side * 2))
-        small = ImageOps.exif_transpose(image)
+        small = _eight_bit(ImageOps.exif_transpose(image))
         small.thumbnail((side, side))
         small = small.convert("RGBA") if small.mode in ("P", "LA", "PA", "RGBA") else small.convert("RGB")
     if small.mode == "RGBA":
@@ -79,6 +79,16 @@ def _draw(data: bytes, side: int) -> Thumbnail:
     small.save(target, format="JPEG", quality=80)
     text = base64.b64encode(target.getvalue()).decode()
     return Thumbnail(f"data:image/jpeg;base64,{text}", "", small.width, small.height)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Grey values of 16 or 32 bits or floats, spread over 0 to 255; other pictures as they are."""
+    if not image.mode.startswith(("I", "F")):
+        return image
+    wide = image.convert("I").convert("F") if image.mode.startswith("I") else image
+    low, high = (float(bound) for bound in wide.getextrema() if isinstance(bound, int | float))
+    scale = 255.0 / (high - low) if high > low else 0.0
+    return wide.point(lambda value: value * scale + -low * scale).convert("L")
 
 
 def _from_disk(uri: str | None) -> bytes | None:

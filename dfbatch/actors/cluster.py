@@ -1,0 +1,223 @@
+"""Reaching Ray: a private local one, the one this process has, or a running cluster; and the manager on it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from dfbatch.actors.ray_compat import protect_token_file, quiet_environment, short_temp_dir
+from dfbatch.errors import ClusterUnreachable, ConnectError, ManagerUnavailable, StorageUnusable, VersionMismatch
+from dfbatch.ledger.probe import check_storage
+from dfbatch.ledger.storage import Storage, open_storage
+from dfbatch.version import __version__
+
+quiet_environment()
+
+import ray  # noqa: E402  (the environment must be set before Ray is imported)
+
+from dfbatch.actors.link import ManagerLink, patiently  # noqa: E402
+from dfbatch.actors.manager_actor import ManagerActor  # noqa: E402
+from dfbatch.actors.manager_base import ManagerConfig  # noqa: E402
+from dfbatch.actors.ray_link import RayLink  # noqa: E402
+
+OBJECT_STORE_BYTES = 512 << 20
+REACH_S = 25.0
+_PERMANENT = ("LedgerTooNew", "StorageInUse", "StorageUnusable", "LedgerCorrupt")
+
+
+@dataclass(slots=True)
+class RaySession:
+    """A connection to Ray. ``mode``: embedded or cluster. ``temp_dir`` is set if it is ours to remove."""
+
+    mode: str
+    address: str
+    temp_dir: str | None = None
+    cpus: int = 1
+
+    def close(self) -> None:
+        """End a Ray that we started; leave any other as it is."""
+        if self.mode == "embedded":
+            ray.shutdown()
+            if self.temp_dir is not None:
+                shutil.rmtree(self.temp_dir, ignore_errors=True)
+
+
+def reach(address: str | None, n_cpus: int | None = None) -> RaySession:
+    """Connect to Ray: what this process has, else ``address``, else a private local one.
+
+    Raises ClusterUnreachable within 30 s.
+    """
+    if ray.is_initialized():
+        return _attached()
+    if address is not None:
+        return _attach(address)
+    return _start(n_cpus)
+
+
+def _attached() -> RaySession:
+    context = ray.get_runtime_context()
+    return RaySession("cluster", context.gcs_address, cpus=int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _attach(address: str) -> RaySession:
+    if address.startswith("ray://"):
+        raise ClusterUnreachable(
+            f"{address} is a Ray Client address, which dfbatch does not use. Run on a node of the cluster "
+            f"(or with `ray job submit`) and pass address='auto' or 'host:6379'."
+        )
+    _check_port(address)
+    try:
+        context = ray.init(address=address, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterUnreachable(
+            f"No Ray cluster answered at {address}: {_first_line(error)}. Start one with `ray start --head`, correct "
+            f"the address, or leave it out to work on this machine alone."
+        ) from error
+    return RaySession("cluster", context.address_info["gcs_address"], cpus=int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _check_port(address: str) -> None:
+    """Ray tries for a minute and more to reach an address where nobody listens; a socket knows at once."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5.0).close()
+    except OSError as error:
+        raise ClusterUnreachable(
+            f"Nobody listens at {address} ({error.strerror or error}). Correct the address, start the cluster, or "
+            f"leave the address out to work on this machine alone."
+        ) from error
+
+
+def _start(n_cpus: int | None) -> RaySession:
+    if threading.current_thread() is not threading.main_thread():
+        # The end of the thread that started Ray ends the whole local cluster (ray#45570).
+        raise ConnectError(
+            "A local Ray can only be started from the main thread. Call dfbatch.connect() there first, or pass "
+            "the address of a running cluster."
+        )
+    cpus = n_cpus or os.cpu_count() or 1
+    temp_dir = short_temp_dir()
+    on_term = signal.getsignal(signal.SIGTERM)
+    try:
+        context = ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            configure_logging=False,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=temp_dir,
+        )
+    except (RuntimeError, ConnectionError, TimeoutError, ValueError, OSError) as error:
+        shutil.rmtree(temp_dir, ignore_errors=True)
+        raise ClusterUnreachable(f"Ray did not start on this machine: {_first_line(error)}") from error
+    finally:
+        signal.signal(signal.SIGTERM, on_term)
+    protect_token_file()
+    return RaySession("embedded", context.address_info["gcs_address"], temp_dir, cpus)
+
+
+def manager_name(storage_path: str) -> str:
+    """The name of the manager of a ledger; one a ledger, whatever spelling of its path."""
+    root = open_storage(storage_path).root
+    return f"dfbatch-manager:{hashlib.sha256(root.encode()).hexdigest()[:10]}"
+
+
+def start_manager(config: ManagerConfig) -> ManagerLink:
+    """The manager of a ledger: the one that runs, or a new one. Returns when it answers.
+
+    Raises what keeps it from its ledger (StorageInUse, LedgerTooNew ...), VersionMismatch, ManagerUnavailable.
+    """
+    actor = ray.remote(ManagerActor)
+    handle = actor.options(
+        name=config.actor_name,
+        namespace=config.namespace,
+        lifetime="detached",
+        get_if_exists=True,
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=0,
+        max_concurrency=1000,
+        enable_task_events=False,
+    ).remote(config)
+    link = RayLink(config.actor_name, config.namespace, handle)
+    until = time.monotonic() + REACH_S
+    while True:
+        found = patiently(lambda: link.call("describe", timeout_s=REACH_S), REACH_S)
+        if found.status == "running":
+            break
+        if type(found.error).__name__ in _PERMANENT or time.monotonic() > until:
+            ray.kill(handle)
+            raise found.error or ManagerUnavailable(f"The manager does not come up: {found.reason or found.status}.")
+        time.sleep(0.05)
+    if found.version != __version__:
+        raise VersionMismatch(
+            f"The manager runs dfbatch {found.version}, this process {__version__}. Install the same version in both."
+        )
+    return link
+
+
+def find_manager(actor_name: str, namespace: str) -> ManagerLink | None:
+    """The link to a manager that runs already, or None."""
+    try:
+        return RayLink(actor_name, namespace, ray.get_actor(actor_name, namespace))
+    except ValueError:
+        return None
+
+
+def end_manager(link: Any, actor_name: str, namespace: str) -> None:
+    """Shut a manager down in good order, then remove its actor."""
+    try:
+        link.call("shutdown", timeout_s=30.0)
+    finally:
+        try:
+            ray.kill(ray.get_actor(actor_name, namespace))
+        except ValueError:
+            pass
+
+
+def check_from_worker(storage: Storage, storage_path: str) -> None:
+    """Write here, read there: the storage path must be the same place for the workers. Raises StorageUnusable."""
+    token = secrets.token_hex(8)
+    path = f".probe-{token}"
+    storage.create(path, token.encode())
+    try:
+        probe = ray.remote(_read_probe).options(num_cpus=0, max_retries=0, scheduling_strategy="SPREAD")
+        seen = ray.get(probe.remote(storage_path, path), timeout=REACH_S)
+    except ray.exceptions.GetTimeoutError:
+        raise StorageUnusable(
+            f"No worker of the cluster answered within {REACH_S:g} s. Look at the cluster with `ray status`."
+        ) from None
+    finally:
+        storage.delete(path)
+    if seen != token:
+        raise StorageUnusable(
+            f"Workers of the cluster cannot use {storage_path}: {seen}. Use a storage_path that all nodes share: "
+            f"a network file system, s3:// or gs://."
+        )
+
+
+def _read_probe(storage_path: str, path: str) -> str:
+    try:
+        storage = open_storage(storage_path)
+        check_storage(storage)
+        return storage.read(path).decode()
+    except Exception as error:
+        return f"on {socket.gethostname()}, {type(error).__name__}: {error}"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,179 @@
+"""Performing what the rules ask for: rows to the committer, calls back to workers, news to those who wait."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dfbatch.actors.committer import Done, Pending
+from dfbatch.actors.manager_base import ManagerBase
+from dfbatch.actors.messages import Outcomes
+from dfbatch.actors.outcome_rows import OutcomeRows, rows_of_decided, rows_of_suspects, rows_of_taken
+from dfbatch.core import effects as fx
+from dfbatch.core import events
+from dfbatch.core.states import FIRST_TERMINAL_CODE, JobState
+from dfbatch.ledger.schemas import EVENTS
+
+_logger = logging.getLogger("dfbatch.manager")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowsTag:
+    """Rows of a batch became durable: jobs by state code, and the worker's report they came from."""
+
+    batch_id: str
+    counts: Any
+    worker: str | None = None
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CallTag:
+    """A call waits for these rows; ``future`` gets None or the error."""
+
+    future: Any
+
+
+class EffectPerformer(ManagerBase):
+    """The part of the Manager that carries out effects."""
+
+    def perform(self, effects: list[fx.Effect]) -> None:
+        """Carry out every effect but answers, which the calls pick out themselves."""
+        for effect in effects:
+            match effect:
+                case fx.OutcomesTaken():
+                    self._write_taken(effect)
+                case fx.OutcomesDecided():
+                    self._write_decided(effect)
+                case fx.SuspectsNoted():
+                    self._write_suspects(effect)
+                case fx.BatchEnded():
+                    self._end_batch(effect)
+                case fx.BatchReopened():
+                    self.desks[effect.batch_id].ended.clear()
+                case fx.WorkAvailable():
+                    self.wake_all()
+                case fx.Recall():
+                    reasons = dict.fromkeys(effect.lease_ids, effect.reason)
+                    self.recalls.setdefault(effect.worker, {}).update(reasons)
+                    self.wake(effect.worker)
+                case fx.Note():
+                    self.note(effect.kind, effect.batch_id, effect.queue, effect.worker, effect.detail)
+                case fx.Granted() | fx.LeaseVerdicts():
+                    pass
+
+    def note(
+        self,
+        kind: str,
+        batch_id: str | None = None,
+        queue: str | None = None,
+        worker: str | None = None,
+        detail: Mapping[str, Any] | None = None,
+        tag: Any = None,
+    ) -> None:
+        """A row in ``events``. With a ``tag`` somebody waits for it."""
+        self.event_seq += 1
+        row = {
+            "batch_id": batch_id,
+            "at": datetime.fromtimestamp(self.now().wall, UTC),
+            "kind": kind,
+            "queue": queue,
+            "worker_id": worker,
+            "detail": json.dumps(dict(detail or {})),
+            "epoch": self.state.epoch,
+            "seq": self.event_seq,
+        }
+        table = pa.Table.from_pylist([row], schema=EVENTS.arrow)
+        self.committer.put(Pending(lambda: {"events": table}, tag, 1, urgent=tag is not None))
+
+    def _write_taken(self, effect: fx.OutcomesTaken) -> None:
+        desk = self.desks[effect.batch_id]
+        outcomes: Outcomes = effect.payload
+        desk.tally(effect, outcomes)
+        final = effect.state[effect.state >= FIRST_TERMINAL_CODE]
+        counts = np.bincount(final, minlength=len(JobState)).astype(np.int64)
+        worker = self.state.workers.get(effect.worker)
+        node = worker.node if worker else ""
+        self._put(
+            lambda: rows_of_taken(desk.facts, effect, node),
+            RowsTag(effect.batch_id, counts, effect.worker, outcomes.seq),
+            len(effect.positions),
+        )
+
+    def _write_decided(self, effect: fx.OutcomesDecided) -> None:
+        desk = self.desks[effect.batch_id]
+        if effect.error_type:
+            desk.errors[effect.error_type] += len(effect.indices)
+        counts = np.zeros(len(JobState), np.int64)
+        counts[effect.state.code] = len(effect.indices)
+        wall = self.now().wall
+
+        def build() -> OutcomeRows:
+            uris = None
+            if desk.facts.kind == "verify":
+                # One thread reads payloads; this runs in the committer's.
+                uris = self.readers.submit(desk.payload.slice, effect.indices).result().column("uri")
+            return rows_of_decided(desk.facts, effect, uris, wall)
+
+        self._put(build, RowsTag(effect.batch_id, counts), len(effect.indices))
+
+    def _write_suspects(self, effect: fx.SuspectsNoted) -> None:
+        desk = self.desks[effect.batch_id]
+        worker = self.state.workers.get(effect.worker)
+        node, wall = worker.node if worker else "", self.now().wall
+        none = np.zeros(len(JobState), np.int64)
+        self._put(
+            lambda: rows_of_suspects(desk.facts, effect, node, wall),
+            RowsTag(effect.batch_id, none),
+            len(effect.indices),
+        )
+
+    def _put(self, build: Any, tag: RowsTag, n_rows: int) -> None:
+        """To the committer; at once if the batch has nothing else to wait for."""
+        batch = self.state.batches.get(tag.batch_id)
+        urgent = batch is None or (batch.sealed and batch.jobs.n_open == 0)
+        self.committer.put(Pending(build, tag, n_rows, urgent))
+
+    def _end_batch(self, effect: fx.BatchEnded) -> None:
+        desk = self.desks[effect.batch_id]
+        desk.ended.set()
+        detail = {
+            "status": effect.state.value,
+            "counts": dict(effect.counts),
+            "verdicts": dict(desk.verdicts),
+            "errors": dict(desk.errors),
+            "finished_at": self.now().wall,
+        }
+        self.note("batch_finished", effect.batch_id, detail=detail)
+
+    def confirm_after_backlog(self, worker: str, seq: int) -> None:
+        """Tell the worker that a report without news is settled, once what came before it is durable."""
+        tag = RowsTag("", np.zeros(len(JobState), np.int64), worker, seq)
+        self.committer.put(Pending(dict, tag))
+
+    def on_committed(self, done: Done) -> None:
+        """Rows are durable, or refused for good."""
+        counts: dict[str, Any] = {}
+        for tag in done.tags:
+            if isinstance(tag, CallTag):
+                if not tag.future.done():
+                    tag.future.set_exception(done.error) if done.error else tag.future.set_result(None)
+            elif isinstance(tag, RowsTag) and done.error is None:
+                if tag.batch_id:
+                    total = counts.setdefault(tag.batch_id, np.zeros(len(JobState), np.int64))
+                    total += tag.counts
+                if tag.worker is not None:
+                    self.durable_seq[tag.worker] = max(self.durable_seq.get(tag.worker, 0), tag.seq)
+                    self.wake(tag.worker)
+        if done.error is not None:
+            _logger.error("Rows could not be made durable: %s", done.error)
+            return
+        if counts:
+            self.perform(self.state.handle(events.Committed(tuple(counts.items())), self.now()))

@@ -1,0 +1,167 @@
+"""The manager: a thin shell around ``core.ManagerState``.
+
+A plain asynchronous class; ``ray.remote`` wraps it where it is started. One event
+loop owns the state; a committer thread makes rows durable; recovery is a task that
+cannot kill the actor, because an ``__init__`` that fails on a restart would never be
+run again. Calls while it recovers answer ManagerRecovering.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+
+import numpy as np
+
+from dfbatch.actors.client_calls import ClientCalls
+from dfbatch.actors.committer import Committer, Done
+from dfbatch.actors.manager_base import ManagerConfig, PoolPort
+from dfbatch.actors.messages import Description
+from dfbatch.actors.opening import OpenedLedger, open_ledger
+from dfbatch.actors.recovering import recovered_event
+from dfbatch.actors.worker_calls import WorkerCalls
+from dfbatch.clock import Clock
+from dfbatch.core import events
+from dfbatch.core.instant import Instant
+from dfbatch.core.manager import ManagerState
+from dfbatch.core.policy import QueuePolicy
+from dfbatch.errors import LedgerFenced
+from dfbatch.version import __version__
+
+TICK_S = 0.25
+RECOVERY_GRACE_S = 2.0
+"""After a recovery, workers that were at work get this long to say hello before anything new is leased."""
+_logger = logging.getLogger("dfbatch.manager")
+
+
+class Manager(ClientCalls, WorkerCalls):
+    """One manager of one ledger. Construct it cheaply; the first call begins the recovery."""
+
+    def __init__(self, config: ManagerConfig, pool: PoolPort, clock: Clock | None = None) -> None:
+        super().__init__(config, pool, clock)
+        self._begun = False
+        self.error: Exception | None = None
+
+    # ------------------------------------------------------------------------------------ life
+
+    async def ensure_started(self) -> None:
+        """Begin the recovery, once. Every call of the outside goes through here first."""
+        if not self._begun:
+            self._begun = True
+            self.status = "recovering"
+            self.spawn(self._recover())
+
+    async def describe(self) -> Description:
+        await self.ensure_started()
+        return Description(
+            __version__,
+            self.state.epoch,
+            self.status,
+            self.config.storage_path,
+            self.config.namespace,
+            self.reason,
+            self.recovery_s,
+            self.error,
+        )
+
+    async def _recover(self) -> None:
+        """Open, fence, replay; again and again with back-off until it works."""
+        delay = 0.2
+        while True:
+            begin = time.monotonic()
+            try:
+                opened = await asyncio.get_running_loop().run_in_executor(None, open_ledger, self.config, self.clock)
+            except Exception as error:
+                self.reason, self.error = str(error), error
+                _logger.warning("The ledger cannot be opened yet: %s", error)
+                await asyncio.sleep(delay)
+                delay = min(delay * 1.7, 5.0)
+                continue
+            self._replay(opened)
+            self.recovery_s = time.monotonic() - begin
+            self.status, self.reason, self.error = "running", "", None
+            self.spawn(self._tick_loop())
+            return
+
+    def _replay(self, opened: OpenedLedger) -> None:
+        self.opened = opened
+        loop = asyncio.get_running_loop()
+        now = self.now()
+        self.state = ManagerState(epoch=opened.epoch, rng=np.random.default_rng())
+        self.committing = Committer(
+            opened.writer,
+            lambda done: loop.call_soon_threadsafe(self._on_done, done),
+            lambda text: loop.call_soon_threadsafe(self._on_refusing, text),
+        )
+        self.state.submit_ids.update(opened.recovered.submit_ids)
+        self.state.keys.update(opened.recovered.keys)
+        self._replay_queues(opened, now)
+        interrupted = opened.interrupted and not self.config.resume
+        self.note("manager_started", detail={"pid": os.getpid(), "host": socket.gethostname()})
+        for found in opened.recovered.batches:
+            self.make_desk(found.row)
+            event = recovered_event(found, interrupted)
+            if interrupted and event.paused == "interrupted":
+                self.note("paused", batch_id=event.spec.batch_id, detail={"reason": "interrupted"})
+            self.perform(self.state.handle(event, now))
+        if opened.recovered.batches and not opened.interrupted and opened.epoch > 1:
+            self.state.hold_leases_until = now.mono + RECOVERY_GRACE_S
+        self.pool.attach(self)
+
+    def _replay_queues(self, opened: OpenedLedger, now: Instant) -> None:
+        for event in opened.recovered.queue_events:
+            if event["kind"] != "queue_changed" or event["queue"] is None:
+                continue
+            detail = event["detail"]
+            policy = QueuePolicy(**detail["policy"]) if detail.get("policy") else None
+            self.state.handle(events.QueueChanged(event["queue"], policy, detail.get("paused")), now)
+
+    async def _tick_loop(self) -> None:
+        while self.status == "running":
+            await asyncio.sleep(TICK_S)
+            try:
+                self.perform(self.state.handle(events.Tick(), self.now()))
+                self.pool.reconcile(self.workers_wanted())
+                self._release_desks()
+            except Exception:
+                # The clock of the machine must not stop because of one tick.
+                _logger.exception("A tick failed")
+
+    def _release_desks(self) -> None:
+        """Desks of batches that left the state's memory."""
+        for batch_id in [b for b in self.desks if b not in self.state.batches]:
+            del self.desks[batch_id]
+
+    # ----------------------------------------------------------------------- news from the committer
+
+    def _on_done(self, done: Done) -> None:
+        if isinstance(done.error, LedgerFenced):
+            self._fence(done.error)
+        self.on_committed(done)
+
+    def _on_refusing(self, text: str | None) -> None:
+        self.perform(self.state.handle(events.StorageHealth(text), self.now()))
+
+    def _fence(self, error: LedgerFenced) -> None:
+        if self.status != "fenced":
+            _logger.error("This manager has ended: %s", error)
+            self.status, self.reason = "fenced", str(error)
+            self.wake_all()
+
+    # ----------------------------------------------------------------------------------- the end
+
+    async def shutdown(self) -> None:
+        """Workers leave, rows become durable, the ledger is free. Open batches stay open in the ledger."""
+        if self.status in ("stopped", "stopping"):
+            return
+        self.status = "stopping"
+        await self.pool.close()
+        self.wake_all()
+        if self.committing is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self.committing.stop)
+        if self.opened is not None:
+            self.opened.lock.release()
+        self.status = "stopped"

@@ -1,0 +1,23 @@
+"""The manager as a Ray actor: ``Manager`` with a pool of Ray workers. Plain; wrapped where it is started."""
+
+from __future__ import annotations
+
+import os
+
+from dfbatch.actors.manager import Manager
+from dfbatch.actors.manager_base import ManagerConfig
+from dfbatch.actors.pool import RayPool
+
+
+class ManagerActor(Manager):
+    """``__init__`` opens nothing and so cannot fail; recovery begins with the first call."""
+
+    def __init__(self, config: ManagerConfig) -> None:
+        super().__init__(config, RayPool(config))
+
+    def __repr__(self) -> str:
+        return self.config.actor_name
+
+    async def pid(self) -> int:
+        """Process id of the manager."""
+        return os.getpid()

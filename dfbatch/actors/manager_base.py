@@ -1,0 +1,123 @@
+"""What all parts of the manager share: its state, its clock, its ledger, and those who wait."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dfbatch.actors.batch_desk import BatchDesk, desk_of
+from dfbatch.actors.committer import Committer
+from dfbatch.actors.messages import Beat
+from dfbatch.actors.opening import OpenedLedger
+from dfbatch.clock import Clock, SystemClock
+from dfbatch.core.instant import Instant
+from dfbatch.core.manager import ManagerState
+from dfbatch.errors import LedgerFenced, ManagerRecovering
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerConfig:
+    """How to start a manager. ``session`` is the same for all lives of one manager actor."""
+
+    storage_path: str
+    namespace: str
+    mode: str
+    address: str
+    actor_name: str
+    session: str
+    owner_pid: int = 0
+    workers: tuple[int, int] = (0, 1)
+    resume: bool = False
+    idle_s: float = 60.0
+
+
+class PoolPort(Protocol):
+    """Starts and watches workers. Calls return at once."""
+
+    def attach(self, manager: Any) -> None:
+        """The manager runs: watch the workers that are there, and tell it when one dies."""
+        ...
+
+    def reconcile(self, n_wanted: int) -> None:
+        """Start workers until as many as are wanted, and allowed, are there."""
+        ...
+
+    def set_limits(self, low: int, high: int) -> None: ...
+
+    async def close(self) -> None:
+        """All workers leave."""
+        ...
+
+
+class ManagerBase:
+    """State and the small helpers of every part. One event loop uses it."""
+
+    def __init__(self, config: ManagerConfig, pool: PoolPort, clock: Clock | None = None) -> None:
+        self.config = config
+        self.pool = pool
+        self.clock: Clock = clock or SystemClock()
+        self.status = "starting"
+        self.reason = ""
+        self.recovery_s = 0.0
+        self.state = ManagerState(epoch=0)
+        self.desks: dict[str, BatchDesk] = {}
+        self.opened: OpenedLedger | None = None
+        self.committing: Committer | None = None
+        self.rng = random.Random()
+        self.wakes: dict[str, asyncio.Event] = {}
+        self.recalls: dict[str, dict[int, str]] = {}
+        self.durable_seq: dict[str, int] = {}
+        self.beats: dict[str, Beat] = {}
+        self.leaving: set[str] = set()
+        self.event_seq = 0
+        self.readers = ThreadPoolExecutor(1, thread_name_prefix="dfbatch-payload")
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def ledger(self) -> OpenedLedger:
+        if self.opened is None:
+            raise ManagerRecovering(0.2, self.reason or self.status)
+        return self.opened
+
+    @property
+    def committer(self) -> Committer:
+        if self.committing is None:
+            raise ManagerRecovering(0.2, self.reason or self.status)
+        return self.committing
+
+    async def ensure_started(self) -> None:
+        """Overridden by the Manager."""
+        raise ManagerRecovering(0.2, self.status)
+
+    async def ready(self) -> None:
+        """Raises ManagerRecovering or LedgerFenced unless calls can be answered."""
+        await self.ensure_started()
+        if self.status == "fenced":
+            raise LedgerFenced("manager", self.state.epoch, self.state.epoch + 1)
+        if self.status != "running":
+            raise ManagerRecovering(0.2, self.reason or self.status)
+
+    def now(self) -> Instant:
+        return self.clock.now()
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run beside; a reference is kept, or the task could vanish."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def make_desk(self, row: dict[str, Any]) -> BatchDesk:
+        desk = self.desks[row["batch_id"]] = desk_of(row, self.ledger.reader)
+        return desk
+
+    def wake(self, worker: str) -> None:
+        if worker in self.wakes:
+            self.wakes[worker].set()
+
+    def wake_all(self) -> None:
+        for event in self.wakes.values():
+            event.set()

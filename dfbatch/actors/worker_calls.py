@@ -1,0 +1,165 @@
+"""The calls of workers: hello, exchange, heartbeat, hand back, leave."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dfbatch.actors.effect_performer import EffectPerformer
+from dfbatch.actors.messages import Beat, Chunk, Control, Exchange, ExchangeReply, Hello, HelloReply, Outcomes
+from dfbatch.core import effects as fx
+from dfbatch.core import events
+from dfbatch.core.books import LEASE_TERM_S
+from dfbatch.errors import ManagerRecovering
+
+PARK_S = 10.0
+MOST_STEPS = 50
+MOST_BACKLOG_ROWS = 3_000_000
+"""Rows that may wait for the ledger; beyond it nothing is leased, so memory stays bounded."""
+
+
+class WorkerCalls(EffectPerformer):
+    """The part of the Manager that workers talk to."""
+
+    async def hello(self, message: Hello) -> HelloReply:
+        """A worker starts, or meets this manager for the first time. Its outcomes come first, then its leases."""
+        await self.ready()
+        name = message.worker
+        known = self.state.workers.get(name)
+        if known is None or known.incarnation != message.incarnation:
+            self.durable_seq[name] = 0
+            self.recalls.pop(name, None)
+        self.wakes.setdefault(name, asyncio.Event())
+        for outcomes in message.outcomes:
+            self._take(name, outcomes)
+        held = tuple(events.HeldLease(h.lease_id, h.batch_id, h.indices, h.generation, h.solo) for h in message.held)
+        effects = self.state.handle(
+            events.WorkerHello(
+                name, message.incarnation, message.shape, message.queues, message.node, held, message.mark
+            ),
+            self.now(),
+        )
+        self.perform(effects)
+        kept = next(e.kept for e in effects if isinstance(e, fx.LeaseVerdicts))
+        return HelloReply(self.state.epoch, kept)
+
+    async def exchange(self, message: Exchange) -> ExchangeReply:
+        """Outcomes in, next chunk out. Parked while there is nothing to do and the worker holds nothing."""
+        await self.ready()
+        if not self._is_known(message.worker, message.incarnation, message.epoch):
+            return ExchangeReply(Control(self.state.epoch, say_hello=True))
+        for outcomes in message.outcomes:
+            self._take(message.worker, outcomes)
+        chunk = None
+        if message.want and message.worker not in self.leaving:
+            chunk = await self._next_chunk(message.worker)
+            if chunk is None and message.idle and not message.outcomes:
+                chunk = await self._park(message.worker)
+        return ExchangeReply(self._control(message.worker), chunk)
+
+    async def heartbeat(self, beat: Beat) -> Control:
+        await self.ready()
+        if not self._is_known(beat.worker, beat.incarnation, beat.epoch):
+            return Control(self.state.epoch, say_hello=True)
+        self.beats[beat.worker] = beat
+        self.keep_steps(beat)
+        self.perform(self.state.handle(events.Heartbeat(beat.worker, beat.lease_ids), self.now()))
+        return self._control(beat.worker)
+
+    async def hand_back(self, worker: str, lease_id: int) -> None:
+        await self.ready()
+        self.perform(self.state.handle(events.HandedBack(worker, lease_id), self.now()))
+
+    async def leave(self, worker: str, incarnation: str) -> None:
+        await self.ready()
+        self.perform(self.state.handle(events.WorkerLeft(worker, incarnation), self.now()))
+        for memory in (self.wakes, self.recalls, self.durable_seq, self.beats):
+            memory.pop(worker, None)
+        self.leaving.discard(worker)
+
+    def worker_died(self, worker: str, incarnation: str | None, cause: str) -> None:
+        """News of the pool: the process is gone."""
+        known = self.state.workers.get(worker)
+        if known is not None and self.status == "running":
+            gone = events.WorkerLost(worker, incarnation or known.incarnation, cause)
+            self.perform(self.state.handle(gone, self.now()))
+
+    def keep_steps(self, beat: Beat) -> None:
+        """Remember the named steps that jobs reported, with their times."""
+        wall = self.now().wall
+        for (batch_id, index), (done, total, step) in beat.steps.items():
+            desk = self.desks.get(batch_id)
+            if desk is None:
+                continue
+            steps = desk.steps.setdefault(index, [])
+            if not steps or steps[-1]["step"] != step:
+                steps.append({"step": step, "started_at": wall})
+            steps[-1].update(done=done, total=total, updated_at=wall)
+            del steps[:-MOST_STEPS]
+
+    def _is_known(self, worker: str, incarnation: str, epoch: int) -> bool:
+        known = self.state.workers.get(worker)
+        return known is not None and known.incarnation == incarnation and epoch == self.state.epoch
+
+    def _take(self, worker: str, outcomes: Outcomes) -> None:
+        effects = self.state.handle(
+            events.OutcomesReported(
+                worker,
+                outcomes.lease_id,
+                outcomes.batch_id,
+                outcomes.indices,
+                outcomes.generation,
+                outcomes.error_class,
+                outcomes.fingerprint,
+                outcomes.busy_s,
+                outcomes,
+            ),
+            self.now(),
+        )
+        self.perform(effects)
+        if not any(isinstance(e, fx.OutcomesTaken) for e in effects):
+            # All of it was known already; the worker need not keep it. What came before may still be on its way.
+            self.confirm_after_backlog(worker, outcomes.seq)
+
+    async def _next_chunk(self, worker: str) -> Chunk | None:
+        if self.committer.backlog_rows > MOST_BACKLOG_ROWS or self.status != "running":
+            return None
+        effects = self.state.handle(events.LeaseRequested(worker), self.now())
+        self.perform(effects)
+        granted = next((e for e in effects if isinstance(e, fx.Granted)), None)
+        if granted is None:
+            return None
+        lease = granted.lease
+        desk = self.desks[lease.batch_id]
+        try:
+            table = await asyncio.get_running_loop().run_in_executor(self.readers, desk.payload.slice, lease.indices)
+        except Exception as error:
+            self.perform(self.state.handle(events.HandedBack(worker, lease.lease_id), self.now()))
+            raise ManagerRecovering(1.0, f"the items of batch {lease.batch_id} cannot be read: {error}") from error
+        return Chunk(lease.lease_id, desk.order, table, lease.indices, granted.generation, lease.solo, LEASE_TERM_S)
+
+    async def _park(self, worker: str) -> Chunk | None:
+        """Wait for work, news, or the end of patience."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PARK_S
+        wake = self.wakes[worker]
+        durable = self.durable_seq.get(worker, 0)
+        while self.status == "running" and worker not in self.leaving and worker in self.wakes:
+            wake.clear()
+            try:
+                await asyncio.wait_for(wake.wait(), max(0.0, until - loop.time()))
+            except TimeoutError:
+                return None
+            if self.recalls.get(worker) or self.durable_seq.get(worker, 0) != durable:
+                return None
+            chunk = await self._next_chunk(worker)
+            if chunk is not None:
+                return chunk
+        return None
+
+    def _control(self, worker: str) -> Control:
+        return Control(
+            self.state.epoch,
+            self.durable_seq.get(worker, 0),
+            self.recalls.pop(worker, {}),
+            leave=worker in self.leaving,
+        )

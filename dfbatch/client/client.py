@@ -1,0 +1,284 @@
+"""The client: one way in for notebooks, scripts and the command line."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from dfbatch.actors.link import ManagerLink
+from dfbatch.client.batch import Batch
+from dfbatch.client.connecting import Connected, reach
+from dfbatch.client.job import Job
+from dfbatch.client.ledger_progress import batch_row
+from dfbatch.client.options import submit_options
+from dfbatch.client.queue import Queue
+from dfbatch.client.session import Session
+from dfbatch.client.submitting import submit
+from dfbatch.config import Settings, resolve
+from dfbatch.core.ids import parse_id
+from dfbatch.core.progress import ProgressSnapshot
+from dfbatch.errors import DfbatchError, DifferentConnection, InvalidInput, UnknownId
+from dfbatch.ledger.reading import LedgerReader
+from dfbatch.ledger.storage import Storage
+
+VERIFY_TIMEOUT_S = 300.0
+_connections: dict[str, tuple[dict[str, Any], Client]] = {}
+"""The open client of this process, under one key: connecting twice gives the same one."""
+
+
+def connect(
+    address: str | None = None,
+    storage_path: str | os.PathLike[str] | None = None,
+    namespace: str | None = None,
+    workers: int | tuple[int, int] | None = None,
+    resume: bool = False,
+) -> Client:
+    """Connect to a ledger and start, or find, its manager.
+
+    ``address``: None is a Ray that this process has, else RAY_ADDRESS, else a private
+    local Ray. ``storage_path``: None is DFBATCH_STORAGE_PATH, else ~/dfbatch_results.
+    ``workers``: a number or (min, max). ``resume`` goes on with batches that the end
+    of an earlier kernel interrupted. The same arguments give the same client.
+
+    Raises ClusterUnreachable, StorageUnusable, DifferentConnection, InvalidInput. A
+    ledger that another process manages gives a read-only client, with a warning.
+    """
+    settings = resolve(storage_path=storage_path, namespace=namespace, workers=workers, address=address)
+    asked = {
+        "address": settings.address,
+        "storage_path": os.path.abspath(os.path.expanduser(settings.storage_path))
+        if "://" not in settings.storage_path
+        else settings.storage_path,
+        "namespace": settings.namespace,
+        "workers": settings.workers,
+    }
+    open_one = _connections.get("")
+    if open_one is not None and not open_one[1].closed:
+        _check_same(open_one[0], asked)
+        return open_one[1]
+    client = _open(settings, resume)
+    _connections[""] = (asked, client)
+    return client
+
+
+def _open(settings: Settings, resume: bool) -> Client:
+    connected = reach(settings, resume)
+    return Client(connected.link, connected.storage, mode=connected.mode, connected=connected, settings=settings)
+
+
+def _check_same(have: dict[str, Any], asked: dict[str, Any]) -> None:
+    for name, value in asked.items():
+        if have[name] != value:
+            raise DifferentConnection(
+                f"A client with {name}={have[name]!r} is open in this process, and {value!r} was asked for. "
+                f"Close it first with client.close(), or leave {name} out."
+            )
+
+
+class Client:
+    """Submit, watch and analyse. ``with dfbatch.connect() as client`` closes it at the end."""
+
+    def __init__(
+        self,
+        link: ManagerLink | None,
+        storage: Storage,
+        *,
+        mode: str,
+        connected: Connected | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self._mode = mode
+        self._connected = connected
+        self._settings = settings
+        self._session = Session(
+            link,
+            storage,
+            LedgerReader(storage),
+            settings.progress if settings else "off",
+            connected.held_by if connected else "",
+        )
+        if mode == "embedded":
+            atexit.register(self.close)
+
+    @property
+    def storage_path(self) -> str:
+        return self._session.storage.root
+
+    @property
+    def read_only(self) -> bool:
+        """True if another process manages the ledger."""
+        return self._session.link is None
+
+    @property
+    def closed(self) -> bool:
+        return self._session.closed
+
+    # ------------------------------------------------------------------------------------- submit
+
+    def verify(
+        self,
+        source: Any,
+        name: str | None = None,
+        profile: str = "fast",
+        *,
+        trust_list: str | os.PathLike[str] | None = None,
+        limits: Any = None,
+        **options: Any,
+    ) -> Batch:
+        """Verify the authenticity of media; returns at once.
+
+        ``source``: a path, folder, glob, URI prefix, bytes, picture or array; a list of
+        these; a table with a ``uri`` or ``content`` column; a Ray Dataset, iterator or
+        queue. ``trust_list``: PEM file with the certificates you trust. ``limits``: a
+        MediaLimits. ``options``: queue, priority, key, timeout_s, deadline_s, delay_s,
+        retry, max_failure_ratio, fail_fast, tags. Raises InvalidInput, QueueFull, KeyConflict.
+        """
+        from dfbatch.actors.verifier_code import pack
+        from dfbatch.authenticity.authenticator import ContentAuthenticator
+        from dfbatch.client.media_sources import media_payload
+
+        asked = submit_options(
+            options,
+            name=name,
+            default_queue="verification",
+            default_timeout_s=self._timeout_s(VERIFY_TIMEOUT_S),
+        )
+        init: dict[str, Any] = {"profile": profile, "limits": limits}
+        if trust_list is not None:
+            init["trust_list"] = os.path.abspath(os.path.expanduser(os.fspath(trust_list)))
+        ContentAuthenticator(**init)  # a wrong profile or trust list is said here, not a thousand times by workers
+        return submit(self._session, "verify", pack(ContentAuthenticator, init), media_payload(source), asked)
+
+    def map(
+        self,
+        verifier: Any,
+        items: Any,
+        init: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        **options: Any,
+    ) -> Batch:
+        """Run ``verifier`` over ``items``; returns at once. See the README for what both may be.
+
+        Raises InvalidInput and InvalidType at the call, QueueFull, KeyConflict.
+        """
+        from dfbatch.actors.verifier_code import pack
+        from dfbatch.client.item_sources import item_payload
+
+        asked = submit_options(options, name=name, default_queue="default", default_timeout_s=self._timeout_s(None))
+        packed = pack(verifier, init)
+        return submit(self._session, "map", packed, item_payload(items, packed.vectorised), asked)
+
+    def submit(
+        self,
+        verifier: Any,
+        item: Any,
+        init: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        **options: Any,
+    ) -> Job:
+        """Run ``verifier`` on one item; a future."""
+        return self.map(verifier, [item], init, name=name, **options)[0]
+
+    def _timeout_s(self, default: float | None) -> float | None:
+        given = self._settings.timeout_s if self._settings else None
+        return default if given is None else given
+
+    # ---------------------------------------------------------------------------------------- find
+
+    def attach(self, id: str) -> Batch | Job:
+        """The batch or job of an id, from any process. Raises UnknownId, InvalidInput."""
+        batch_id, index = parse_id(id)
+        batch_row(self._session.reader, batch_id)
+        batch = Batch(self._session, batch_id)
+        return batch if index is None else batch[index]
+
+    def last(self) -> Batch:
+        """The batch that was submitted last. Raises UnknownId if there is none."""
+        table = self._session.reader.batches()
+        if not len(table):
+            raise UnknownId(f"The ledger under {self.storage_path} has no batch yet.")
+        return Batch(self._session, table.column("batch_id")[-1].as_py())
+
+    def batches(self) -> pa.Table:
+        """All batches, oldest first: id, name, state, number of jobs, times."""
+        self._session.check_open()
+        table = self._session.reader.batches()
+        live = self._live_states()
+        ids = table.column("batch_id").to_pylist()
+        states = [live.get(i) or s for i, s in zip(ids, table.column("status").to_pylist(), strict=True)]
+        table = table.set_column(table.schema.get_field_index("status"), "status", pa.array(states, pa.string()))
+        shown = ["batch_id", "name", "status", "n_jobs", "submitted_at", "finished_at", "queue", "priority", "kind"]
+        return table.select([*shown, "verifier_name"])
+
+    def _live_states(self) -> dict[str, str]:
+        if self._session.link is None:
+            return {}
+        active: list[ProgressSnapshot] = self._session.call("active")
+        return {snapshot.batch_id: snapshot.status.value for snapshot in active}
+
+    def queue(self, name: str) -> Queue:
+        return Queue(self._session, name)
+
+    def queues(self) -> list[Queue]:
+        """The queues in use."""
+        return [Queue(self._session, q["queue"]) for q in self._session.call("queues")]
+
+    def workers(self) -> list[dict[str, Any]]:
+        """Each worker: name, state, node, current job, memory, restarts, jobs done."""
+        found: list[dict[str, Any]] = self._session.call("workers")
+        return found
+
+    def health(self) -> dict[str, Any]:
+        """How the manager does: status, workers, open and stalled batches, counters."""
+        found: dict[str, Any] = self._session.call("health")
+        return found
+
+    def scale(self, min: int, max: int) -> None:
+        """Set the least and the greatest number of workers."""
+        if not 0 <= min <= max or max < 1:
+            raise InvalidInput("scale", f"({min}, {max}) is no range of workers", "Give 0 <= min <= max, max >= 1")
+        self._session.call("scale", min, max)
+
+    # --------------------------------------------------------------------------------------- leave
+
+    def close(self) -> None:
+        """Let go. On a cluster the work goes on; an embedded manager ends, its open batches wait in the ledger."""
+        if self._session.closed:
+            return
+        connected = self._connected
+        if connected is not None and connected.mode == "embedded":
+            self._end_manager(connected)
+        self._session.closed = True
+        if connected is not None and connected.ray is not None:
+            connected.ray.close()
+        atexit.unregister(self.close)
+
+    def shutdown(self) -> None:
+        """End the manager and its workers, also on a cluster; open batches wait in the ledger for the next one."""
+        connected = self._connected
+        if connected is not None and not self._session.closed and connected.link is not None:
+            self._end_manager(connected)
+        self.close()
+
+    def _end_manager(self, connected: Connected) -> None:
+        from dfbatch.actors import cluster
+
+        with contextlib.suppress(DfbatchError):
+            cluster.end_manager(connected.link, connected.actor_name, connected.namespace)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else self._mode.replace("_", "-")
+        return f"<dfbatch.Client {state}, ledger {self.storage_path}>"

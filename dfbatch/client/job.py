@@ -1,0 +1,174 @@
+"""The handle of one job: a future."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+from dfbatch.client.session import Session
+from dfbatch.core.ids import job_id
+from dfbatch.core.states import JobState
+from dfbatch.errors import JobCancelled, JobError, JobExpired, JobFailed, TimeoutError, UnknownId
+
+_POLL_S = 0.02
+_ERRORS = {JobState.FAILED: JobFailed, JobState.CANCELLED: JobCancelled, JobState.EXPIRED: JobExpired}
+_SEED_WORDS = {
+    JobState.QUEUED: "started",
+    JobState.SCHEDULED: "started",
+    JobState.PAUSED: "started",
+    JobState.SUCCEEDED: "completed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    """``status``: started, in_progress, completed or failed. ``steps``: dicts with ``step`` and its times."""
+
+    job_id: str
+    status: str
+    percent: float
+    step: str | None = None
+    steps: tuple[dict[str, Any], ...] = field(default=())
+
+
+class Job:
+    """One item of a batch. ``await job`` is ``job.result()``."""
+
+    def __init__(self, session: Session, batch_id: str, index: int) -> None:
+        self._session = session
+        self._batch_id = batch_id
+        self._index = index
+
+    @property
+    def id(self) -> str:
+        return job_id(self._batch_id, self._index)
+
+    @property
+    def batch_id(self) -> str:
+        return self._batch_id
+
+    @property
+    def status(self) -> JobState:
+        """The state; a terminal one only once its outcome is durable."""
+        row = self._row(["job_index", "generation", "status"])
+        live = self._live()
+        if live is None:
+            return JobState(row["status"]) if row is not None else JobState.QUEUED
+        state = JobState(live["state"])
+        if not state.is_terminal:
+            return state
+        return state if row is not None and row["generation"] == live["generation"] else JobState.RUNNING
+
+    def done(self) -> bool:
+        return self.status.is_terminal
+
+    def running(self) -> bool:
+        return self.status is JobState.RUNNING
+
+    def cancelled(self) -> bool:
+        return self.status is JobState.CANCELLED
+
+    def cancel(self) -> None:
+        """A job that waits is cancelled; one that runs keeps its outcome."""
+        self._session.call("cancel_job", self._batch_id, self._index)
+
+    def progress(self) -> JobProgress:
+        """Percent, present step, and the steps so far."""
+        state, live = self.status, self._live() or {}
+        steps = tuple(live.get("steps", ()))
+        last = steps[-1] if steps else {}
+        percent = 100.0 * last["done"] / last["total"] if last.get("total") else 0.0
+        word = _SEED_WORDS.get(state, "failed" if state.is_terminal else "in_progress")
+        return JobProgress(self.id, word, 100.0 if state.is_terminal else min(percent, 100.0), last.get("step"), steps)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the verifier returned; for ``verify`` the row as a dict. Raises JobFailed, JobCancelled, JobExpired."""
+        row = self.row(timeout)
+        error = _error_of(row)
+        if error is not None:
+            raise error
+        if row["verdict"] is not None:
+            return row
+        output = row.get("output")
+        if isinstance(output, dict) and set(output) == {"value"}:
+            return output["value"]
+        return output
+
+    def exception(self, timeout: float | None = None) -> JobError | None:
+        """The error of the job, or None if it succeeded."""
+        return _error_of(self.row(timeout))
+
+    def row(self, timeout: float | None = None) -> dict[str, Any]:
+        """The whole row of the outcome. Raises dfbatch.TimeoutError after ``timeout`` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = 5.0 if deadline is None else min(5.0, deadline - time.monotonic())
+            if self._ended(max(0.0, left)):
+                row = self._row(None)
+                if row is not None:
+                    return row
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"Job {self.id} is {self.status} after {timeout:g} s; it goes on.")
+            time.sleep(_POLL_S)
+
+    def add_done_callback(self, callback: Callable[[Job], Any]) -> None:
+        """Call ``callback(job)`` from another thread when the job has ended."""
+
+        def follow() -> None:
+            self.row()
+            callback(self)
+
+        threading.Thread(target=follow, name=f"dfbatch-callback-{self.id}", daemon=True).start()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return asyncio.get_running_loop().run_in_executor(None, self.result).__await__()
+
+    def _ended(self, wait_s: float) -> bool:
+        """True if there is, or is about to be, a terminal row of the present generation."""
+        snapshot = self._session.progress(self._batch_id, 0.0)
+        if snapshot.status.is_terminal:
+            return True
+        if snapshot.total == 1:
+            return self._session.progress(self._batch_id, wait_s).status.is_terminal
+        return self.status.is_terminal
+
+    def _live(self) -> dict[str, Any] | None:
+        """The job as the manager has it; None if the batch is not in its memory, or there is no manager."""
+        if self._session.link is None:
+            return None
+        try:
+            live: dict[str, Any] = self._session.call("job", self._batch_id, self._index)
+        except UnknownId:
+            return None
+        return live
+
+    def _row(self, columns: list[str] | None) -> dict[str, Any] | None:
+        span = (self._index, self._index + 1)
+        found = self._session.reader.results(self._batch_id, columns=columns, index_range=span).to_pylist()
+        return found[0] if found else None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.status}>"
+
+
+def _error_of(row: dict[str, Any]) -> JobError | None:
+    kind = _ERRORS.get(JobState(row["status"]))
+    if kind is None:
+        return None
+    return kind(
+        row["job_id"],
+        row["error_type"] or "",
+        row["error_message"] or "",
+        row["traceback"] or "",
+        row["attempts"] or 0,
+    )

@@ -1,0 +1,56 @@
+"""Progress of batches that no manager in reach holds in memory: read from the ledger as committed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow.compute as pc
+
+from dfbatch.core.progress import ProgressSnapshot
+from dfbatch.core.states import BatchState
+from dfbatch.errors import UnknownId
+from dfbatch.ledger.reading import LedgerReader
+
+
+def batch_row(reader: LedgerReader, batch_id: str) -> dict[str, Any]:
+    """The batch's row with its status. Raises UnknownId."""
+    table = reader.batches()
+    found = table.filter(pc.equal(table.column("batch_id"), batch_id)).to_pylist()
+    if not found:
+        raise UnknownId(
+            f"There is no batch '{batch_id}' in the ledger under {reader.storage.root}. "
+            f"client.batches() lists those there are."
+        )
+    row: dict[str, Any] = found[0]
+    return row
+
+
+def ledger_progress(reader: LedgerReader, batch_id: str) -> ProgressSnapshot:
+    """The batch as the ledger has it. Raises UnknownId."""
+    row = batch_row(reader, batch_id)
+    detail = json.loads(row["detail"] or "{}")
+    status = BatchState(row["status"])
+    submitted = row["submitted_at"].timestamp()
+    if status.is_terminal:
+        counts = {str(k): int(v) for k, v in detail.get("counts", {}).items()}
+        elapsed = float(detail.get("finished_at", submitted)) - submitted
+    else:
+        rows = reader.results(batch_id, columns=["job_index", "generation", "status"])
+        counts = {e["values"]: e["counts"] for e in pc.value_counts(rows.column("status")).to_pylist()}
+        elapsed = 0.0
+        left = row["n_jobs"] - len(rows)
+        if left > 0:
+            counts["queued"] = left
+    return ProgressSnapshot(
+        batch_id=batch_id,
+        name=row["name"],
+        status=status,
+        total=sum(counts.values()) if status.is_terminal else (row["n_jobs"] if row["n_jobs"] >= 0 else None),
+        counts=counts,
+        verdicts=detail.get("verdicts", {}),
+        errors=detail.get("errors", {}),
+        elapsed_s=max(0.0, elapsed),
+        queue=row["queue"] or "",
+        updated_at=float(detail.get("finished_at", submitted)),
+    )
