@@ -88,7 +88,8 @@ table.items > tbody > tr.more > td { padding-left: 0; }
 @media print {
   @page { margin: 16mm 14mm; }
   :root { --ink: #000; --soft: #444; --line: #ccc; --paper: #fff; --wash: #fff; --accent: #000; }
-  body { font-size: 10pt; } td { padding-top: 8px; } header { padding-top: 0; } main, header > div, footer > div { padding: 0; }
+  body { font-size: 10pt; } td { padding-top: 8px; }
+  header { padding-top: 0; } main, header > div, footer > div { padding: 0; }
   h2 { break-after: avoid; } thead { display: table-header-group; }
   tr.item, .key li { break-inside: avoid; }
   table.items th:nth-child(1), .picture { width: 84px; } .picture div { width: 72px; height: 54px; }

@@ -36,7 +36,7 @@ def test_a_row_is_a_dict_a_slice_is_results_and_a_name_is_a_column(results):
     ("key", "error"), [(5, IndexError), (-6, IndexError), ("nothing", InvalidInput), (1.5, InvalidType)]
 )
 def test_a_row_or_column_that_is_not_there_says_so(results, key, error):
-    with pytest.raises(error, match="5 results|no column|of type float"):
+    with pytest.raises(error, match=r"5 results|no column|of type float"):
         results[key]
 
 
