@@ -101,14 +101,16 @@ def retry(
     """Run the failed items of a batch again and show the batch afterwards."""
     from dfbatch.cli.session import open_client, wait
     from dfbatch.cli.verify import finish
+    from dfbatch.client.batch import Batch
     from dfbatch.core.ids import parse_id
 
     batch_id, _ = parse_id(batch)
     with open_client(storage, workers) as client:
         found = client.attach(batch_id)
+        assert isinstance(found, Batch)
         found.retry_failed()
         wait(found, storage)
-        finish(found, None, None, limit, json_)
+        finish(found, storage, limit, json_)
 
 
 def _recorded(text: str, storage: str | None) -> pa.Table:

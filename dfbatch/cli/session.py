@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import warnings
 from typing import TYPE_CHECKING
 
 import typer
@@ -18,8 +20,12 @@ def open_client(storage: str | None, workers: str | None) -> Client:
     """Connect as the options say; what is not given comes from the environment."""
     asked = _workers(workers)
     from dfbatch.client.client import connect
+    from dfbatch.client.connecting import ReadOnlyWarning
 
-    return connect(storage_path=storage, workers=asked)
+    with warnings.catch_warnings():
+        # What needs the manager says so itself, in one sentence.
+        warnings.simplefilter("ignore", ReadOnlyWarning)
+        return connect(storage_path=storage, workers=asked)
 
 
 def _workers(text: str | None) -> int | tuple[int, int] | None:
@@ -45,6 +51,6 @@ def wait(batch: Batch, storage: str | None) -> None:
     try:
         batch.wait()
     except KeyboardInterrupt:
-        where = f" --storage {storage}" if storage else ""
+        where = f" --storage {shlex.quote(storage)}" if storage else ""
         typer.echo(f"Interrupted. What is finished so far: dfbatch results {batch.id}{where}", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None

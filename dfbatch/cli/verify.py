@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from dfbatch.cli.exit_codes import ExitCode
 from dfbatch.cli.options import JsonOption, LimitOption, OutOption, StorageOption, WorkersOption
+from dfbatch.cli.screen import print_facts, print_json, stdout
 
 if TYPE_CHECKING:
     from dfbatch.client.batch import Batch
@@ -46,12 +48,13 @@ def verify(
     with open_client(storage, workers) as client:
         batch = client.verify(paths, **given)
         wait(batch, storage)
-        finish(batch, out, report, limit, json_)
+        finish(batch, storage, limit, json_, out, report)
 
 
-def finish(batch: Batch, out: str | None, report: str | None, limit: int, json_: bool) -> None:
+def finish(
+    batch: Batch, storage: str | None, limit: int, json_: bool, out: str | None = None, report: str | None = None
+) -> None:
     """Show an ended batch, write what was asked for, and end with the exit code of its outcomes."""
-    from dfbatch.cli.screen import print_facts, print_json, stdout
     from dfbatch.cli.tables import python_rows, results_table, rows_to_show, summary_line, tally
 
     results = batch.results()
@@ -78,5 +81,13 @@ def finish(batch: Batch, out: str | None, report: str | None, limit: int, json_:
         print_facts(console, [("batch", batch.id), *written.items()])
     if any(status != "succeeded" for status in table["status"].unique().to_pylist()):
         if not json_:
-            stdout().print(f"Why: dfbatch failures {batch.id}    Again: dfbatch retry {batch.id}", style="dim")
+            tell_next(batch, storage)
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def tell_next(batch: Batch, storage: str | None) -> None:
+    """The commands that go on from a batch with failures, ready to be copied."""
+    where = f" --storage {shlex.quote(storage)}" if storage else ""
+    print_facts(
+        stdout(), [("why", f"dfbatch failures {batch.id}{where}"), ("again", f"dfbatch retry {batch.id}{where}")]
+    )

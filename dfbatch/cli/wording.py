@@ -37,9 +37,10 @@ def state_text(status: str) -> tuple[str, str]:
 
 
 def reason_words(row: Mapping[str, Any]) -> str:
-    """Why: the first reason of a verdict, or the error and its sentence."""
+    """Why: the first reason of a verdict, or the error and its sentence, without the file's name before it."""
     if row.get("error_type"):
-        return f"{row['error_type']}: {shorten(row.get('error_message'), 300)}".removesuffix(": ")
+        message = (row.get("error_message") or "").removeprefix(f"{row.get('uri')}: ")
+        return f"{row['error_type']}: {shorten(message, 300)}".removesuffix(": ")
     reasons = row.get("reasons") or []
     return shorten(reasons[0], 300) if reasons else ""
 

@@ -24,12 +24,15 @@ def watch(
     """Wait until the batch has ended or ``timeout_s`` has passed; return the newest snapshot.
 
     ``poll(max_wait_s)`` may block that long for news. The last moment is painted
-    however this ends. On KeyboardInterrupt the user is told how to attach again
-    and how to cancel, and the interrupt goes on to the caller; the work is not touched.
+    however this ends; a batch that had ended before shows nothing. On KeyboardInterrupt
+    the user is told how to attach again and how to cancel, and the interrupt goes on to
+    the caller; the work is not touched.
     """
     shown = Shield(display)
     deadline = None if timeout_s is None else clock() + timeout_s
     snapshot = poll(0.0)
+    if snapshot.status.is_terminal:
+        return snapshot
     try:
         while not snapshot.status.is_terminal:
             shown.update(snapshot)

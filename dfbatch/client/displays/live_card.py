@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 from collections.abc import Callable
 
+from dfbatch.client.displays.choice import surroundings
 from dfbatch.client.displays.display import ProgressDisplay
 from dfbatch.client.displays.html_display import HtmlDisplay
+from dfbatch.client.displays.log_display import LogDisplay
 from dfbatch.client.displays.shield import Shield
 from dfbatch.core.progress import ProgressSnapshot
 from dfbatch.errors import DfbatchError
@@ -23,11 +27,12 @@ class LiveCard:
 
     ``poll(max_wait_s)`` may block that long for news. The card itself is made in the
     calling thread, so that it belongs to the calling cell; the thread only repaints it.
+    Outside a notebook it is sparse lines on stderr.
     """
 
     def __init__(self, poll: Callable[[float], ProgressSnapshot], display: ProgressDisplay | None = None) -> None:
         self._poll = poll
-        self._display = Shield(display if display is not None else HtmlDisplay(quiet_s=0.0))
+        self._display = Shield(display if display is not None else _card_or_line())
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -49,6 +54,9 @@ class LiveCard:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
+    def _ipython_display_(self) -> None:
+        """Nothing more: ``start`` has shown the card."""
+
     @property
     def is_live(self) -> bool:
         """True while the card is being repainted."""
@@ -66,3 +74,8 @@ class LiveCard:
             # The client was closed, or its manager is gone: the cell that made the card ended long ago.
             _logger.info("The card of batch %s is no longer updated: %s", snapshot.batch_id, error)
         self._display.close(snapshot)
+
+
+def _card_or_line() -> ProgressDisplay:
+    around = surroundings(sys.stderr, os.environ)
+    return HtmlDisplay(quiet_s=0.0) if around.notebook else LogDisplay(sys.stderr, quiet_s=0.0)

@@ -70,6 +70,12 @@ def test_watching_ends_with_the_batch_and_paints_its_end(shown: Recorder) -> Non
     assert shown.closed == [ENDED]
 
 
+def test_a_batch_that_had_ended_before_shows_nothing(shown: Recorder) -> None:
+    """``results()`` after ``wait()`` does not paint the same card again."""
+    assert Manager([ENDED]).watch(shown) is ENDED
+    assert (shown.updates, shown.closed) == ([], [])
+
+
 def test_a_timeout_gives_the_last_snapshot_and_closes_the_display(shown: Recorder) -> None:
     manager = Manager([RUNNING])
     start = manager.clock.now().mono
