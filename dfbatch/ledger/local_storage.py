@@ -44,6 +44,13 @@ class LocalStorage:
             temporary = self._write_temporary(target, data)
             try:
                 self._disk.link(temporary, target)
+            except OSError as error:
+                if error.errno in _NO_HARD_LINKS:
+                    raise StorageRefused(
+                        f"{target} could not be written: the file system has no hard links, which a ledger needs to "
+                        f"commit safely. Choose a storage_path on a local disk, on NFS, or an s3:// or gs:// URI."
+                    ) from error
+                raise
             finally:
                 self._disk.unlink(temporary)
             self._disk.sync_folder(os.path.dirname(target))
@@ -181,6 +188,8 @@ class LocalStorage:
 
 
 _SMALL = 64 << 10
+
+_NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def _remedy(error: OSError) -> str:

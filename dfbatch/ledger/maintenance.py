@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from dfbatch.errors import LedgerCorrupt
 from dfbatch.ledger import delta_log
 from dfbatch.ledger.checkpoint import write_checkpoint
 from dfbatch.ledger.delta_log import DataFile
@@ -42,6 +43,7 @@ class Maintenance:
         self._table = table
         self._finished: set[str] = set()
         self._looked_at = -1
+        self._damaged = False
         self._swept_at: float | None = None
 
     def batches_finished(self, batch_ids: set[str]) -> None:
@@ -50,7 +52,10 @@ class Maintenance:
         self._looked_at = -1
 
     def step(self, now_wall: float, next_commit_id: Callable[[], int]) -> bool:
-        """Do one thing that is due; False if nothing is. Raises StorageRefused and LedgerFenced like a commit."""
+        """Do one thing that is due; False if nothing is. Raises StorageRefused and LedgerFenced like a commit.
+
+        LedgerCorrupt is raised once: the files of a damaged table are then left as they are.
+        """
         if self._table.version != self._looked_at:
             if self._merge(next_commit_id) or self._checkpoint(now_wall):
                 return True
@@ -62,10 +67,14 @@ class Maintenance:
 
     def _merge(self, next_commit_id: Callable[[], int]) -> bool:
         chosen = self._files_to_merge()
-        if len(chosen) < 2:
+        if len(chosen) < 2 or self._damaged:
             return False
+        try:
+            rows = self._table.rows_of(in_key_order(chosen, self._table.snapshot.stored_schema))
+        except LedgerCorrupt:
+            self._damaged = True
+            raise
         commit = next_commit_id()
-        rows = self._table.rows_of(in_key_order(chosen, self._table.snapshot.stored_schema))
         newest = max(file.path.partition("-")[0] for file in chosen)
         merged = self._table.write_file(rows, commit, data_change=False, name=newest, row_group_size=MERGED_GROUP_ROWS)
         self._table.exchange_files([merged], chosen, commit)

@@ -110,7 +110,7 @@ class _Column:
     def _look_up(self) -> list[_Group]:
         """The row groups of the batch as the log has them now."""
         snapshot = self._reader.snapshot(self._table)
-        files = [file for file in snapshot.files.values() if file.may_hold(self._batch_id)] if snapshot else []
+        files = [file for file in list(snapshot.files.values()) if file.may_hold(self._batch_id)] if snapshot else []
         self._footers = {file.path: self._footers.get(file.path) or self._footer(file) for file in files}
         self._groups = [group for file in files for group in self._footers[file.path]]
         return self._groups

@@ -96,8 +96,9 @@ class LedgerReader:
         generation: int | Literal["latest", "all"] = "latest",
         index_range: tuple[int, int] | None = None,
     ) -> pa.Table:
-        """The outcomes of a batch, or of a half-open range of its jobs, with ``input`` and ``output``, sorted by job_index.
+        """The outcomes of a batch with ``input`` and ``output``, sorted by job_index.
 
+        ``index_range``: half-open range of job_index.
         ``generation``: "latest" is one row per job, a number the rows of that generation, "all" every row.
         ``columns`` may name ``input`` and ``output``; they are there only if some job of the batch has one.
         """

@@ -164,11 +164,14 @@ class LedgerTable:
         tables = []
         for file in files:
             rows, _ = self._recent.get(file.path, (None, 0))
-            if rows is None:
-                rows = pq.read_table(f"{base}/{self.name}/{file.path}", filesystem=filesystem, partitioning=None)
-            tables.append(columns.decoded(rows, self._schema))
+            try:
+                if rows is None:
+                    rows = pq.read_table(f"{base}/{self.name}/{file.path}", filesystem=filesystem, partitioning=None)
+                tables.append(columns.decoded(rows, self._schema))
+            except (pa.ArrowInvalid, KeyError, OSError) as error:
+                raise LedgerCorrupt(f"The data file {self.name}/{file.path} is damaged: {error}") from error
             if len(rows) != file.rows:
-                raise LedgerCorrupt(f"The file {self.name}/{file.path} does not hold the rows the log says.")
+                raise LedgerCorrupt(f"The data file {self.name}/{file.path} lacks rows that the log says it has.")
         return pa.concat_tables(tables)
 
     def _remember(self, file: DataFile, rows: pa.Table) -> None:

@@ -117,7 +117,8 @@ class LedgerWriter:
     def maintain(self, now_wall: float) -> bool:
         """Do at most one bounded step of upkeep: a merge, a checkpoint, or a sweep. False if nothing was due.
 
-        Call it when the committer is idle. Raises StorageRefused and LedgerFenced like ``commit``.
+        Call it when the committer is idle. Raises StorageRefused and LedgerFenced like ``commit``, and LedgerCorrupt
+        once for a table whose files cannot be merged because one of them is damaged.
         """
         self._require_epoch()
         try:

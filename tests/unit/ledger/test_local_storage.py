@@ -88,3 +88,13 @@ def test_a_folder_that_vanished_is_made_again(tmp_path):
         storage.create("t/b", b"")
     storage.create("t/b", b"")
     assert storage.read("t/b") == b""
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_hard_links_is_told_apart(tmp_path, failing_disk, code):
+    storage = LocalStorage(str(tmp_path), disk=failing_disk(code=code))
+    storage.create("a", b"")
+    storage._disk.done, storage._disk.fail_at = 0, 3
+    with pytest.raises(StorageRefused, match="has no hard links"):
+        storage.create("b", b"")
+    assert os.listdir(tmp_path) == ["a"]

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from dfbatch.errors import StorageRefused
+from dfbatch.errors import LedgerCorrupt, StorageRefused
 from dfbatch.ledger.local_storage import LocalStorage
 from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.recovery import recover
@@ -178,3 +178,18 @@ def test_a_full_disk_during_a_merge_loses_nothing(tmp_path, clock, rows, failing
         pass
     writer.commit(CommitGroup({"results": rows.results(A, [64], 1)}))
     assert LedgerReader(storage).read("results")["job_index"].to_pylist() == list(range(65))
+
+
+def test_a_damaged_file_stops_the_merges_of_its_table_and_nothing_else(storage, clock, rows, writer, commit):
+    for index in range(64):
+        commit(results=rows.results(A, [index], 1))
+    file = next(iter(LedgerReader(storage).snapshot("results").files))
+    storage.replace(f"results/{file}", b"damaged")
+    fresh = LedgerWriter.open(storage, clock=clock)
+    fresh.take_over(rows.info)
+    with pytest.raises(LedgerCorrupt, match=file):
+        fresh.maintain(clock.now().wall)
+    while fresh.maintain(clock.now().wall):
+        pass
+    fresh.commit(CommitGroup({"results": rows.results(A, [64], 1)}))
+    assert len(LedgerReader(storage, intact_only=True).read("results")) == 64

@@ -76,6 +76,15 @@ def test_outcomes_are_joined_with_what_went_in_and_what_came_out(reader, writer,
     assert [row["output"] for row in found] == [None, *({"score": x} for x in (0.1, 3.0, 0.4, 5.0))]
 
 
+def test_a_part_of_a_batch_is_joined_as_the_whole_is(reader, commit, rows, finish):
+    commit(**rows.submit(A, 30, inputs="inputs_1"))
+    finish(A, range(0, 20), [{"x": i} for i in range(20)])
+    finish(A, range(20, 30), [{"x": i} for i in range(20, 30)])
+    whole = reader.results(A)
+    assert reader.results(A, index_range=(18, 23)).equals(whole.slice(18, 5))
+    assert reader.joined(reader.read("results", batch_id=A, index_range=(3, 5)), A).equals(whole.slice(3, 2))
+
+
 def test_outcomes_of_a_batch_without_input_and_output_have_no_such_columns(reader, commit, rows, finish):
     commit(**rows.submit(A, 3))
     finish(A, [2, 0])

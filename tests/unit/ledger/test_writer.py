@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pyarrow as pa
 import pytest
@@ -199,3 +200,30 @@ def test_a_manager_that_slept_longer_than_the_log_is_kept_is_fenced(storage, row
     with pytest.raises(LedgerFenced):
         old.commit(CommitGroup({"events": rows.event("resumed", 99)}))
     assert len(LedgerReader(storage).read("events")) == 70
+
+
+def test_takeovers_against_a_busy_manager_lose_and_double_nothing(storage, clock, rows):
+    """Ten times a new manager starts while the old one commits as fast as it can."""
+    acknowledged: list[int] = []
+
+    def work(writer: LedgerWriter) -> None:
+        try:
+            for number in range(10_000):
+                seq = writer.epoch * 10_000 + number
+                writer.commit(CommitGroup({"events": rows.event("paused", seq, epoch=writer.epoch)}))
+                acknowledged.append(seq)
+        except LedgerFenced:
+            return
+
+    workers = []
+    for _ in range(10):
+        writer = LedgerWriter.open(storage, clock=clock)
+        writer.take_over(rows.info)
+        workers.append(threading.Thread(target=work, args=(writer,)))
+        workers[-1].start()
+        while not acknowledged or acknowledged[-1] < writer.epoch * 10_000 + 3:
+            workers[-1].join(0.001)
+    LedgerWriter.open(storage, clock=clock).take_over(rows.info)
+    for worker in workers:
+        worker.join(30)
+    assert LedgerReader(storage).read("events")["seq"].to_pylist() == sorted(acknowledged)
