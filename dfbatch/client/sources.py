@@ -43,16 +43,20 @@ class Stream:
     def __init__(self, payloads: Iterator[Payload], items: ItemKind | None, close: Callable[[], None] | None = None):
         self._payloads = payloads
         self._close = close
+        self._closed = False
         self.items = items
 
     def __iter__(self) -> Iterator[Payload]:
         return self
 
     def __next__(self) -> Payload:
+        if self._closed:
+            raise StopIteration
         return next(self._payloads)
 
     def close(self) -> None:
-        """Stop reading the source. Elements read ahead and not handed out are dropped."""
+        """Stop reading the source, from any thread. Elements read ahead and not handed out are dropped."""
+        self._closed = True
         if self._close is not None:
             self._close()
 

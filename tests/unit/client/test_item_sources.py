@@ -139,6 +139,14 @@ class TestStreams:
         assert stream.items == "row"
         assert [elements(p) for p in payloads] == [[{"id": 1}], [{"id": 2}, {"id": 3}]]
 
+    def test_a_closed_stream_of_blocks_gives_nothing_more(self):
+        stream = item_payload(FakeDataset(pa.table({"id": [1]}), pa.table({"id": [2]})))
+        next(stream)
+
+        stream.close()
+
+        assert list(stream) == []
+
     def test_big_blocks_are_cut(self):
         payloads = list(item_payload(FakeDataset(pa.table({"id": range(25_000)}))))
 
