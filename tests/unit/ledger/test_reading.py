@@ -128,8 +128,8 @@ def test_outputs_of_other_types_are_widened_and_columns_united(reader, finish):
     ]
 
 
-def test_a_million_outcomes_out_of_order_are_put_in_order(reader, writer, rows, finish):
-    """In small: two workers finish chunks of different parts of a batch at a time."""
+def test_outcomes_of_interleaved_chunks_are_put_in_order(reader, writer, rows, finish):
+    """Two workers finish chunks of different parts of a batch at a time."""
     n, chunk = 2_000, 50
     starts = np.random.default_rng(7).permutation(np.arange(0, n, chunk))
     for pair in starts.reshape(-1, 2):
