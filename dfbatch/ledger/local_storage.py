@@ -175,8 +175,8 @@ class LocalStorage:
             self._reserve = min(RESERVE_BYTES, free // 50)
         if free - size < self._reserve:
             raise StorageRefused(
-                f"{self._at(path)} was not written: {free >> 20:,} MiB are free under {self.root} and "
-                f"{self._reserve >> 20:,} MiB are kept in reserve. Free some space; the rows are kept and tried again."
+                f"{self._at(path)} was not written: {free / 2**20:,.1f} MiB are free under {self.root} and "
+                f"{self._reserve / 2**20:,.1f} MiB are kept in reserve. Free some space; the rows are kept and tried again."
             )
 
     @contextlib.contextmanager
