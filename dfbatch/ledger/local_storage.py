@@ -176,7 +176,8 @@ class LocalStorage:
         if free - size < self._reserve:
             raise StorageRefused(
                 f"{self._at(path)} was not written: {free / 2**20:,.1f} MiB are free under {self.root} and "
-                f"{self._reserve / 2**20:,.1f} MiB are kept in reserve. Free some space; the rows are kept and tried again."
+                f"{self._reserve / 2**20:,.1f} MiB are kept in reserve. "
+                f"Free some space; the rows are kept and tried again."
             )
 
     @contextlib.contextmanager
