@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import av.error
 import numpy as np
 import soundfile
 from av.audio.frame import AudioFrame
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dfbatch.authenticity.detectors.sound_measures import Samples, clipping_facts, cutoff_facts, silence_facts
 from dfbatch.authenticity.findings import Finding
-from dfbatch.authenticity.media.containers import main_audio, open_container
+from dfbatch.authenticity.media.containers import ENDS_EARLY, main_audio, open_container
 from dfbatch.authenticity.media.limits import DEFAULT_LIMITS, MediaLimits
 from dfbatch.authenticity.media.media import Media, MediaKind
 
@@ -72,20 +72,17 @@ def _decode(container: InputContainer, stream: AudioStream, most_s: float) -> _S
     parts: list[NDArray[Any]] = []
     rate, length = stream.codec_context.sample_rate, 0
     most = int(min(most_s * max(rate, 1), MAX_SAMPLES))
-    try:
+    with suppress(*ENDS_EARLY):  # what could be decoded up to the damage is examined
         for frame in container.decode(stream):
             part = _planes(frame)[:MAX_CHANNELS]
-            if parts and (
-                part.shape[0] != parts[0].shape[0] or part.dtype != parts[0].dtype or frame.sample_rate != rate
-            ):
+            same = not parts or (part.shape[0], part.dtype) == (parts[0].shape[0], parts[0].dtype)
+            if parts and not (same and frame.sample_rate == rate):
                 break  # the stream changes its own kind: what came before is examined
             rate = frame.sample_rate
             parts.append(part)
             length += part.shape[1]
             if length >= most:
                 break
-    except av.error.FFmpegError:
-        pass
     if not length or rate <= 0:
         return None
     raw = np.concatenate(parts, axis=1)[:, :most]

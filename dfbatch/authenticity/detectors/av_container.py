@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import av.error
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Stream
@@ -15,7 +14,7 @@ from av.video.stream import VideoStream
 from dfbatch.authenticity.detectors.av_declarations import ai_declarations
 from dfbatch.authenticity.detectors.mov_facts import mov_facts, xmp_of
 from dfbatch.authenticity.findings import Finding
-from dfbatch.authenticity.media.containers import COVER, demuxer_of, main_video, open_container
+from dfbatch.authenticity.media.containers import COVER, ENDS_EARLY, demuxer_of, main_video, open_container
 from dfbatch.authenticity.media.limits import DEFAULT_LIMITS, MediaLimits
 from dfbatch.authenticity.media.media import Media, MediaKind
 
@@ -105,7 +104,11 @@ def _stream(stream: Stream) -> dict[str, Any]:
         facts |= {"average_rate": str(stream.average_rate) if stream.average_rate else None}
     if isinstance(stream, AudioStream) and codec is not None:
         sound = stream.codec_context
-        facts |= {"sample_rate": sound.sample_rate, "channels": sound.channels, "sample_format": sound.format.name}
+        facts |= {
+            "sample_rate": sound.sample_rate,
+            "channels": sound.channels,
+            "sample_format": sound.format.name if sound.format else None,
+        }
     return facts
 
 
@@ -120,7 +123,7 @@ def _trace(container: InputContainer) -> str | None:
             match = ENCODER_TRACE.search(head + bytes(packet)[:65536])
             if match or count >= 2:
                 return match[1].decode("latin-1") if match else None
-    except av.error.FFmpegError:
+    except ENDS_EARLY:
         return None
     return None
 

@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-import av.error
 import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
@@ -15,7 +14,7 @@ from av.video.stream import VideoStream
 
 from dfbatch.authenticity.detectors.frame_timing import keyframe_facts, timing_facts
 from dfbatch.authenticity.findings import Finding
-from dfbatch.authenticity.media.containers import main_audio, main_video, open_container
+from dfbatch.authenticity.media.containers import ENDS_EARLY, main_audio, main_video, open_container
 from dfbatch.authenticity.media.limits import DEFAULT_LIMITS, MediaLimits
 from dfbatch.authenticity.media.media import Media, MediaKind
 
@@ -81,7 +80,7 @@ def _pass_through(
             _note(packet, track, with_hash=track is pictures)
             if len(pictures.times) >= most or len(tones.times) >= 10 * most:
                 break
-    except av.error.FFmpegError:
+    except ENDS_EARLY:
         return pictures, tones  # what could be read up to the damage
     return pictures, tones
 
@@ -94,7 +93,7 @@ def _note(packet: Packet[Any], track: _Track, with_hash: bool) -> None:
         return
     track.times.append(time)
     track.keys.append(packet.is_keyframe)
-    track.durations.append(packet.duration or 0)
+    track.durations.append(packet.duration if packet.duration and packet.duration < 1 << 31 else 0)
     if packet.dts is not None:
         track.decode_times.append(packet.dts)
     if with_hash and packet.is_keyframe and packet.size >= TELLING_BYTES:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import io
 import re
 from collections import Counter
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 import pikepdf
 from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
-from pyhanko.pdf_utils.reader import PdfFileReader
 
+from dfbatch.authenticity.detectors.bounded_reader import open_reader
 from dfbatch.authenticity.media.pdf import EOF, STARTXREF, inflate
 
 MAX_REVISIONS = 200
@@ -43,7 +42,7 @@ def revision_facts(data: bytes, pdf: pikepdf.Pdf) -> dict[str, Any]:
 
     Raises what the reader raises on a damaged index.
     """
-    xrefs = PdfFileReader(io.BytesIO(data), strict=False).xrefs
+    xrefs = open_reader(data).xrefs
     # A linearized file is written in one go, but as two sections.
     written_at_once = 2 if pdf.is_linearized or b"/Linearized" in data[:2048] else 1
     known: set[tuple[int, int]] = set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ PARSER_ERRORS = (
     RuntimeError,
     TypeError,
     ValueError,
+    zlib.error,
 )
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import threading
 from collections.abc import Coroutine
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pyhanko.pdf_utils.misc import PdfError
-from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.fields import enumerate_sig_fields
 from pyhanko.sign.validation.pdf_embedded import (
     EmbeddedPdfSignature,
@@ -20,6 +18,7 @@ from pyhanko.sign.validation.pdf_embedded import (
 from pyhanko.sign.validation.settings import KeyUsageConstraints
 from pyhanko_certvalidator import ValidationContext
 
+from dfbatch.authenticity.detectors.bounded_reader import BoundedReader, ComparisonTooLong, open_reader
 from dfbatch.authenticity.detectors.raw_signatures import (
     MAX_SIGNATURES,
     PARSER_ERRORS,
@@ -66,16 +65,6 @@ class SignatureCheck:
         return {**asdict(self), "intact": self.intact, "tampered": self.tampered}
 
 
-def open_reader(data: bytes) -> PdfFileReader:
-    """The reader of pyhanko: strict if the file allows it, else lenient as viewers are."""
-    try:
-        reader = PdfFileReader(io.BytesIO(data), strict=True)
-        list(enumerate_sig_fields(reader, filled_status=True))
-        return reader
-    except PARSER_ERRORS:
-        return PdfFileReader(io.BytesIO(data), strict=False)
-
-
 def check_signatures(data: bytes, anchors: list[Any] | None) -> list[SignatureCheck]:
     """All filled signature fields, in the order of the form. Raises a parser error if the PDF cannot be read."""
     reader = open_reader(data)
@@ -88,7 +77,7 @@ def check_signatures(data: bytes, anchors: list[Any] | None) -> list[SignatureCh
 
 
 def _check_field(
-    data: bytes, reader: PdfFileReader, name: str, field: Any, anchors: list[Any] | None
+    data: bytes, reader: BoundedReader, name: str, field: Any, anchors: list[Any] | None
 ) -> SignatureCheck:
     check = SignatureCheck(name)
     try:
@@ -99,7 +88,7 @@ def _check_field(
         embedded = EmbeddedPdfSignature(reader, field, name)
         check.kind = "timestamp" if embedded.sig_object_type == "/DocTimeStamp" else "signature"
         _describe(check, embedded)
-        status = _run_alone(_validation(embedded, check.kind, _context(anchors)))
+        status = _validated(check, embedded, anchors)
         _judge(check, data, embedded, status)
         check.trusted = bool(anchors) and bool(status.trusted)
         if not check.trusted:
@@ -120,10 +109,21 @@ def _context(anchors: list[Any] | None) -> ValidationContext:
     return ValidationContext(trust_roots=anchors or [], allow_fetching=False, revocation_mode="soft-fail")
 
 
-def _validation(embedded: EmbeddedPdfSignature, kind: str, context: ValidationContext) -> Coroutine[Any, Any, Any]:
+def _validated(check: SignatureCheck, embedded: EmbeddedPdfSignature, anchors: list[Any] | None) -> Any:
+    """The status that pyhanko gives; without the comparison of revisions if that would never end."""
+    try:
+        return _run_alone(_validation(embedded, check.kind, _context(anchors), skip_diff=False))
+    except ComparisonTooLong as error:
+        check.problem = f"What came after the signature cannot be judged: {_short(error)}."
+        return _run_alone(_validation(embedded, check.kind, _context(anchors), skip_diff=True))
+
+
+def _validation(
+    embedded: EmbeddedPdfSignature, kind: str, context: ValidationContext, skip_diff: bool
+) -> Coroutine[Any, Any, Any]:
     if kind == "timestamp":
-        return async_validate_pdf_timestamp(embedded, context)
-    return async_validate_pdf_signature(embedded, context, key_usage_settings=ANY_SIGNING_USE)
+        return async_validate_pdf_timestamp(embedded, context, skip_diff=skip_diff)
+    return async_validate_pdf_signature(embedded, context, key_usage_settings=ANY_SIGNING_USE, skip_diff=skip_diff)
 
 
 def _describe(check: SignatureCheck, embedded: EmbeddedPdfSignature) -> None:
@@ -149,12 +149,14 @@ def _judge(check: SignatureCheck, data: bytes, embedded: EmbeddedPdfSignature, s
 
 def _modification(
     check: SignatureCheck, data: bytes, embedded: EmbeddedPdfSignature, status: Any
-) -> tuple[str, str | None]:
+) -> tuple[str | None, str | None]:
     if check.coverage == "ENTIRE_FILE":
         return "none", None
     if check.coverage in ("UNCLEAR", "CONTIGUOUS_BLOCK_FROM_START"):
         return "suspicious", "The signature does not cover the document as a signature must."
     result = status.diff_result
+    if result is None:
+        return None, check.problem
     if not hasattr(result, "modification_level"):
         return "suspicious", _short(result)
     level = result.modification_level

@@ -12,7 +12,15 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from dfbatch.authenticity.media.boxes import check_boxes
-from dfbatch.authenticity.media.containers import demuxer_of, main_audio, main_video, open_container, spoken
+from dfbatch.authenticity.media.containers import (
+    ENDS_EARLY,
+    demuxer_of,
+    main_audio,
+    main_video,
+    open_container,
+    packet_seconds,
+    spoken,
+)
 from dfbatch.authenticity.media.limits import MediaLimits
 from dfbatch.authenticity.media.media import MediaKind
 from dfbatch.authenticity.media.riff import check_avi, check_matroska, check_wav
@@ -107,10 +115,10 @@ def _pass_through(container: InputContainer, stream: VideoStream | AudioStream, 
             if packet.pts is not None:
                 time_s = packet.pts * unit
                 seen.start_s = time_s if seen.start_s is None else min(seen.start_s, time_s)
-                seen.end_s = max(seen.end_s, time_s + (packet.duration or 0) * unit)
+                seen.end_s = max(seen.end_s, time_s + packet_seconds(packet, unit))
                 if seen.packets & 0xFF == 0:
                     _refuse_long(seen.end_s - seen.start_s, limits)
-    except av.error.FFmpegError as error:
+    except ENDS_EARLY as error:
         seen.trouble = spoken(error)
     _refuse_long(seen.end_s - (seen.start_s or 0.0), limits)
     return seen

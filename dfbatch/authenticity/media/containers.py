@@ -10,11 +10,13 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import av
 import av.error
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -76,6 +78,10 @@ def demuxer_of(media_type: str) -> str:
         ) from None
 
 
+# What may end the reading of packets early: damage, or a stream that PyAV was not told of at the start.
+ENDS_EARLY = (av.error.FFmpegError, IndexError)
+
+
 @contextmanager
 def open_container(data: bytes, media_type: str, max_pixels: int, **options: str) -> Iterator[InputContainer]:
     """An open container over ``data``; every error of FFmpeg inside becomes MediaUnreadable.
@@ -117,6 +123,15 @@ def open_container(data: bytes, media_type: str, max_pixels: int, **options: str
 def spoken(error: BaseException) -> str:
     """The words of an FFmpeg error without its number and file name."""
     return str(getattr(error, "strerror", None) or error).rstrip(".")
+
+
+def packet_seconds(packet: Packet[Any], unit_s: float) -> float:
+    """How long a packet is shown or heard, in seconds; 0 where that is not known.
+
+    FFmpeg gives some last packets a negative duration as a huge unsigned number.
+    """
+    duration = packet.duration or 0
+    return duration * unit_s if 0 < duration < 1 << 31 else 0.0
 
 
 def main_video(container: InputContainer) -> VideoStream | None:

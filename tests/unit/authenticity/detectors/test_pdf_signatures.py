@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pikepdf
 import pytest
 from cryptography.hazmat.primitives import serialization
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +18,7 @@ from pyhanko.pdf_utils import generic
 from pyhanko.sign.fields import MDPPerm
 from pyhanko.sign.timestamps import DummyTimeStamper
 
+from dfbatch.authenticity.detectors import bounded_reader
 from dfbatch.authenticity.detectors.pdf_signatures import PdfSignatures
 from dfbatch.authenticity.findings import Finding
 from dfbatch.authenticity.media.media import MediaKind
@@ -214,6 +216,46 @@ def test_it_runs_where_an_event_loop_already_runs(examine: Examine, signed: byte
         return examine(signed)
 
     assert asyncio.run(cell()).facts["intact"] is True
+
+
+def test_a_changed_title_and_date_are_benign(examine: Examine, pdf_bench: Any) -> None:
+    def rename(writer: Any) -> None:
+        info = writer.trailer["/Info"]
+        info["/ModDate"] = generic.TextStringObject("D:20300101000000Z")
+        writer.update_container(info)
+
+    signed = pdf_bench.signed(pdf_bench.plain(Title="Contract"))
+    assert examine(pdf_bench.updated(signed, rename)).facts["modified_after_signing_level"] == "benign"
+
+
+def test_an_index_that_announces_billions_of_objects_is_not_believed(examine: Examine, pdf_bench: Any) -> None:
+    with pikepdf.open(io.BytesIO(pdf_bench.plain(pages=5))) as pdf:
+        packed = pdf_bench.saved(pdf, object_stream_mode=pikepdf.ObjectStreamMode.generate)
+    signed = pdf_bench.signed(packed)
+    assert examine(signed).facts["intact"] is True
+    at = signed.rindex(b"/Index")
+    finding = examine(signed[:at] + re.sub(rb"/Index ?\[[^]]*\]", b"/Index [0 2000000000]", signed[at:], count=1))
+    assert finding.facts["problem"]
+
+
+def test_a_small_file_with_endless_paths_is_not_followed_for_ever(
+    examine: Examine, pdf_bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty arrays that each name the next one twice: 2^40 ways to the last."""
+    monkeypatch.setattr(bounded_reader, "MAX_STEPS", 5000)
+    with pikepdf.open(io.BytesIO(pdf_bench.plain())) as pdf:
+        last = pdf.make_indirect(pikepdf.Dictionary(A=1))
+        for _ in range(40):
+            last = pdf.make_indirect(pikepdf.Array([last, last]))
+        pdf.Root.Maze = last
+        maze = pdf_bench.saved(pdf)
+    signed = pdf_bench.signed(maze)
+    assert examine(signed).facts["modified_after_signing_level"] == "none"
+    finding = examine(pdf_bench.updated(signed, replace_page))
+    assert finding.facts["signatures"][0]["digest_ok"] is True
+    assert finding.facts["modified_after_signing_level"] is None
+    assert "too many ways" in finding.facts["problem"]
+    assert finding.score is None
 
 
 def test_log_lines_of_the_library_stay_inside(

@@ -73,6 +73,12 @@ def test_seconds_of_a_sound(format: str, subtype: str, media_type: str, av_bench
     assert found["duration_s"] == pytest.approx(1.0, abs=0.12)
 
 
+def test_a_very_short_ogg_is_not_taken_for_days(av_bench: Any) -> None:
+    """FFmpeg gives its last packet a negative duration, as a huge unsigned number."""
+    data = av_bench.sound(av_bench.noise(0.3), format="OGG", subtype="VORBIS")
+    assert probe(data, "audio/ogg")["duration_s"] == pytest.approx(0.3, abs=0.05)
+
+
 def test_a_container_without_pictures_is_sound_and_cover_art_is_no_video(av_bench: Any) -> None:
     out = io.BytesIO()
     with av.open(out, "w", format="mp4") as target:
