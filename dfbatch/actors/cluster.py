@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -14,7 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from dfbatch.actors.ray_compat import protect_token_file, quiet_environment, short_temp_dir
+from dfbatch.actors.ray_compat import protect_token_file, quiet_environment, quiet_start, short_temp_dir, silence_raylet
 from dfbatch.errors import ClusterUnreachable, ConnectError, ManagerUnavailable, StorageUnusable, VersionMismatch
 from dfbatch.ledger.probe import check_storage
 from dfbatch.ledger.storage import Storage, open_storage
@@ -64,8 +65,7 @@ def reach(address: str | None, n_cpus: int | None = None) -> RaySession:
 
 
 def _attached() -> RaySession:
-    context = ray.get_runtime_context()
-    return RaySession("cluster", context.gcs_address, cpus=int(ray.cluster_resources().get("CPU", 1)))
+    return RaySession("cluster", ray.get_runtime_context().gcs_address, cpus=_cluster_cpus())
 
 
 def _attach(address: str) -> RaySession:
@@ -76,13 +76,19 @@ def _attach(address: str) -> RaySession:
         )
     _check_port(address)
     try:
-        context = ray.init(address=address, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
+        with quiet_start():
+            _ = ray.init(address=address, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterUnreachable(
             f"No Ray cluster answered at {address}: {_first_line(error)}. Start one with `ray start --head`, correct "
             f"the address, or leave it out to work on this machine alone."
         ) from error
-    return RaySession("cluster", context.address_info["gcs_address"], cpus=int(ray.cluster_resources().get("CPU", 1)))
+    return RaySession("cluster", ray.get_runtime_context().gcs_address, cpus=_cluster_cpus())
+
+
+def _cluster_cpus() -> int:
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return int(resources.get("CPU", 1))
 
 
 def _check_port(address: str) -> None:
@@ -110,24 +116,26 @@ def _start(n_cpus: int | None) -> RaySession:
     temp_dir = short_temp_dir()
     on_term = signal.getsignal(signal.SIGTERM)
     try:
-        context = ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            configure_logging=False,
-            logging_level=logging.ERROR,
-            object_store_memory=OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=temp_dir,
-        )
+        with quiet_start():
+            _ = ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                configure_logging=False,
+                logging_level=logging.ERROR,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=temp_dir,
+            )
     except (RuntimeError, ConnectionError, TimeoutError, ValueError, OSError) as error:
         shutil.rmtree(temp_dir, ignore_errors=True)
         raise ClusterUnreachable(f"Ray did not start on this machine: {_first_line(error)}") from error
     finally:
         signal.signal(signal.SIGTERM, on_term)
     protect_token_file()
-    return RaySession("embedded", context.address_info["gcs_address"], temp_dir, cpus)
+    silence_raylet()
+    return RaySession("embedded", ray.get_runtime_context().gcs_address, temp_dir, cpus)
 
 
 def manager_name(storage_path: str) -> str:
@@ -142,7 +150,7 @@ def start_manager(config: ManagerConfig) -> ManagerLink:
     Raises what keeps it from its ledger (StorageInUse, LedgerTooNew ...), VersionMismatch, ManagerUnavailable.
     """
     actor = ray.remote(ManagerActor)
-    handle = actor.options(
+    handle: Any = actor.options(
         name=config.actor_name,
         namespace=config.namespace,
         lifetime="detached",
@@ -183,10 +191,8 @@ def end_manager(link: Any, actor_name: str, namespace: str) -> None:
     try:
         link.call("shutdown", timeout_s=30.0)
     finally:
-        try:
+        with contextlib.suppress(ValueError):
             ray.kill(ray.get_actor(actor_name, namespace))
-        except ValueError:
-            pass
 
 
 def check_from_worker(storage: Storage, storage_path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping
@@ -92,6 +93,21 @@ class EffectPerformer(ManagerBase):
         }
         table = pa.Table.from_pylist([row], schema=EVENTS.arrow)
         self.committer.put(Pending(lambda: {"events": table}, tag, 1, urgent=tag is not None))
+
+    async def durable(self, pending: Pending) -> None:
+        """Returns when the rows are in the ledger; raises what kept them out."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        pending.tag = CallTag(future)
+        self.committer.put(pending)
+        await future
+
+    async def noted(
+        self, kind: str, batch_id: str | None, detail: Mapping[str, Any], queue: str | None = None
+    ) -> None:
+        """A row in ``events``, durable on return."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.note(kind, batch_id, queue, detail=detail, tag=CallTag(future))
+        await future
 
     def _write_taken(self, effect: fx.OutcomesTaken) -> None:
         desk = self.desks[effect.batch_id]

@@ -16,12 +16,13 @@ import time
 
 import numpy as np
 
-from dfbatch.actors.client_calls import ClientCalls
 from dfbatch.actors.committer import Committer, Done
+from dfbatch.actors.control_calls import ControlCalls
 from dfbatch.actors.manager_base import ManagerConfig, PoolPort
 from dfbatch.actors.messages import Description
 from dfbatch.actors.opening import OpenedLedger, open_ledger
 from dfbatch.actors.recovering import recovered_event
+from dfbatch.actors.watch_calls import WatchCalls
 from dfbatch.actors.worker_calls import WorkerCalls
 from dfbatch.clock import Clock
 from dfbatch.core import events
@@ -37,7 +38,7 @@ RECOVERY_GRACE_S = 2.0
 _logger = logging.getLogger("dfbatch.manager")
 
 
-class Manager(ClientCalls, WorkerCalls):
+class Manager(ControlCalls, WatchCalls, WorkerCalls):
     """One manager of one ledger. Construct it cheaply; the first call begins the recovery."""
 
     def __init__(self, config: ManagerConfig, pool: PoolPort, clock: Clock | None = None) -> None:
@@ -164,4 +165,6 @@ class Manager(ClientCalls, WorkerCalls):
             await asyncio.get_running_loop().run_in_executor(None, self.committing.stop)
         if self.opened is not None:
             self.opened.lock.release()
+        for task in list(self._tasks):
+            task.cancel()
         self.status = "stopped"

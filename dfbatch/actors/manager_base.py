@@ -72,6 +72,7 @@ class ManagerBase:
         self.recalls: dict[str, dict[int, str]] = {}
         self.durable_seq: dict[str, int] = {}
         self.beats: dict[str, Beat] = {}
+        self.pids: dict[str, int] = {}
         self.leaving: set[str] = set()
         self.event_seq = 0
         self.readers = ThreadPoolExecutor(1, thread_name_prefix="dfbatch-payload")
@@ -100,6 +101,11 @@ class ManagerBase:
             raise LedgerFenced("manager", self.state.epoch, self.state.epoch + 1)
         if self.status != "running":
             raise ManagerRecovering(0.2, self.reason or self.status)
+
+    async def ready_for_workers(self) -> None:
+        """As ``ready``, but a manager that is stopping still takes what workers bring."""
+        if self.status != "stopping":
+            await self.ready()
 
     def now(self) -> Instant:
         return self.clock.now()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,27 @@ def protect_token_file() -> None:
     token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
     if token.is_file() and token.stat().st_uid == os.getuid():
         token.chmod(0o600)
+
+
+@contextlib.contextmanager
+def quiet_start() -> Iterator[None]:
+    """Ray 2.60 announces its token mode through a logger of its own, whatever ``logging_level`` says."""
+    loggers = [logging.getLogger(name) for name in ("ray", "ray._private", "ray._private.worker")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def silence_raylet() -> None:
+    """A worker that dies is told by dfbatch; Ray would print it into the notebook even with log_to_driver=False."""
+    from ray._private import worker
+
+    worker._worker_logs_enabled = False
 
 
 def short_temp_dir() -> str:

@@ -22,12 +22,13 @@ class WorkerCalls(EffectPerformer):
 
     async def hello(self, message: Hello) -> HelloReply:
         """A worker starts, or meets this manager for the first time. Its outcomes come first, then its leases."""
-        await self.ready()
+        await self.ready_for_workers()
         name = message.worker
         known = self.state.workers.get(name)
         if known is None or known.incarnation != message.incarnation:
             self.durable_seq[name] = 0
             self.recalls.pop(name, None)
+        self.pids[name] = message.pid
         self.wakes.setdefault(name, asyncio.Event())
         for outcomes in message.outcomes:
             self._take(name, outcomes)
@@ -44,7 +45,7 @@ class WorkerCalls(EffectPerformer):
 
     async def exchange(self, message: Exchange) -> ExchangeReply:
         """Outcomes in, next chunk out. Parked while there is nothing to do and the worker holds nothing."""
-        await self.ready()
+        await self.ready_for_workers()
         if not self._is_known(message.worker, message.incarnation, message.epoch):
             return ExchangeReply(Control(self.state.epoch, say_hello=True))
         for outcomes in message.outcomes:
@@ -57,7 +58,7 @@ class WorkerCalls(EffectPerformer):
         return ExchangeReply(self._control(message.worker), chunk)
 
     async def heartbeat(self, beat: Beat) -> Control:
-        await self.ready()
+        await self.ready_for_workers()
         if not self._is_known(beat.worker, beat.incarnation, beat.epoch):
             return Control(self.state.epoch, say_hello=True)
         self.beats[beat.worker] = beat
@@ -66,13 +67,13 @@ class WorkerCalls(EffectPerformer):
         return self._control(beat.worker)
 
     async def hand_back(self, worker: str, lease_id: int) -> None:
-        await self.ready()
+        await self.ready_for_workers()
         self.perform(self.state.handle(events.HandedBack(worker, lease_id), self.now()))
 
     async def leave(self, worker: str, incarnation: str) -> None:
-        await self.ready()
+        await self.ready_for_workers()
         self.perform(self.state.handle(events.WorkerLeft(worker, incarnation), self.now()))
-        for memory in (self.wakes, self.recalls, self.durable_seq, self.beats):
+        for memory in (self.wakes, self.recalls, self.durable_seq, self.beats, self.pids):
             memory.pop(worker, None)
         self.leaving.discard(worker)
 
