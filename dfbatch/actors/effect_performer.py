@@ -101,9 +101,7 @@ class EffectPerformer(ManagerBase):
         self.committer.put(pending)
         await future
 
-    async def noted(
-        self, kind: str, batch_id: str | None, detail: Mapping[str, Any], queue: str | None = None
-    ) -> None:
+    async def noted(self, kind: str, batch_id: str | None, detail: Mapping[str, Any], queue: str | None = None) -> None:
         """A row in ``events``, durable on return."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.note(kind, batch_id, queue, detail=detail, tag=CallTag(future))

@@ -38,7 +38,7 @@ _NETWORK_ERRNOS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed try. ``fingerprint`` is equal for equal errors of user code, and 0 for errors about the item itself."""
+    """One failed try. ``fingerprint`` is equal for equal errors of user code, 0 for errors about the item itself."""
 
     error_class: ErrorClass
     error_type: str

@@ -112,7 +112,10 @@ def _check(verifier: Any, init: dict[str, Any]) -> None:
             f"{verifier!r} is neither a function, nor a class with __call__ or verify_batch",
             "Give a function item -> result, or a class",
         )
-    if inspect.iscoroutinefunction(verifier) or inspect.iscoroutinefunction(getattr(type(verifier), "__call__", None)):
+    called = verifier if inspect.isclass(verifier) else type(verifier)
+    if any(
+        map(inspect.iscoroutinefunction, (verifier, vars(called).get("__call__"), vars(called).get("verify_batch")))
+    ):
         raise InvalidInput("verifier", "is asynchronous", "Give a plain function; run the loop inside it")
     if not inspect.isclass(verifier):
         if init:
