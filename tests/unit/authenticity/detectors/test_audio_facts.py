@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import signal
 
 from dfbatch.authenticity.detectors.audio_facts import AudioFacts
 from dfbatch.authenticity.detectors.sound_measures import clipping_facts, cutoff_facts, runs, silence_facts
@@ -33,6 +32,13 @@ def examine(as_media: Any) -> Examine:
     return run
 
 
+def resampled(samples: np.ndarray, length: int) -> np.ndarray:
+    """Band-limited interpolation to ``length`` samples."""
+    spectrum = np.zeros(length // 2 + 1, dtype=complex)
+    spectrum[: samples.size // 2 + 1] = np.fft.rfft(samples)
+    return np.fft.irfft(spectrum, length) * length / samples.size
+
+
 def test_rate_depth_and_channels(examine: Examine, av_bench: Any) -> None:
     stereo = np.column_stack([av_bench.noise(1.0), av_bench.noise(1.0, level=0.1)])
     facts = examine(av_bench.sound(stereo, subtype="PCM_24")).facts
@@ -53,7 +59,7 @@ def test_sixteen_bits_in_a_file_of_twentyfour_are_padding(
 
 @pytest.mark.parametrize(("old", "new"), [(8000, 16_000), (8000, 48_000), (16_000, 44_100), (22_050, 44_100)])
 def test_upsampled_sound_ends_where_its_old_rate_did(old: int, new: int, examine: Examine, av_bench: Any) -> None:
-    samples = signal.resample_poly(av_bench.noise(4.0, old), new, old)
+    samples = resampled(av_bench.noise(4.0, old), new * 4)
     finding = examine(av_bench.sound(samples, new))
     assert finding.facts["cutoff_hz"] == pytest.approx(old / 2, rel=0.08)
     assert old in finding.facts["could_have_been"]
@@ -70,7 +76,7 @@ def test_sound_from_a_lossy_encoder_ends_early_although_stored_without_loss(exam
 def test_full_band_sound_fading_sound_and_tones_have_no_cutoff(examine: Examine, av_bench: Any) -> None:
     full = av_bench.noise(3.0, 44_100)
     assert examine(av_bench.sound(full, 44_100)).facts["cutoff_hz"] is None
-    fading = signal.lfilter([0.05], [1, -0.95], full)  # 6 dB an octave, as in a voice or a room
+    fading = np.convolve(full, 0.05 * 0.95 ** np.arange(200))  # 6 dB an octave, as in a voice or a room
     assert examine(av_bench.sound(fading, 44_100)).facts["cutoff_hz"] is None
     time = np.arange(3 * 44_100) / 44_100
     tones = sum(np.sin(2 * np.pi * 440 * k * time) / k for k in range(1, 12)) * 0.1
