@@ -47,10 +47,11 @@ def _workers(text: str | None) -> int | tuple[int, int] | None:
 
 
 def wait(batch: Batch, storage: str | None) -> None:
-    """Wait with progress on stderr. Ctrl-C ends the command and tells where the finished part is."""
+    """Wait with progress on stderr. Ctrl-C ends the command and tells what becomes of the batch."""
     try:
         batch.wait()
     except KeyboardInterrupt:
         where = f" --storage {shlex.quote(storage)}" if storage else ""
-        typer.echo(f"Interrupted. What is finished so far: dfbatch results {batch.id}{where}", err=True)
+        typer.echo(f"Finished so far: dfbatch results {batch.id}{where}", err=True)
+        typer.echo("If this command ran the work, the rest waits: dfbatch.connect(resume=True) goes on.", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None

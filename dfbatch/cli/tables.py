@@ -13,6 +13,7 @@ from dfbatch.cli.wording import (
     tally_words,
     type_words,
 )
+from dfbatch.client.displays.wording import shorten
 from dfbatch.client.verdict_style import RANK
 
 if TYPE_CHECKING:
@@ -80,17 +81,17 @@ def batches_table(rows: list[dict[str, Any]]) -> Table:
     from rich.text import Text
 
     table = _table()
-    table.add_column("batch", no_wrap=True)
-    table.add_column("name", ratio=1, no_wrap=True, overflow="ellipsis")
-    table.add_column("state", no_wrap=True)
-    table.add_column("items", justify="right", no_wrap=True)
-    table.add_column("submitted", no_wrap=True)
+    table.add_column("batch", no_wrap=True, min_width=8)
+    table.add_column("name", no_wrap=True, overflow="ellipsis")
+    table.add_column("state", no_wrap=True, min_width=12)
+    table.add_column("items", justify="right", no_wrap=True, min_width=11)
+    table.add_column("submitted", no_wrap=True, min_width=16)
     for row in rows:
         words, style = state_text(row["status"])
         items = "open stream" if row["n_jobs"] is None or row["n_jobs"] < 0 else f"{row['n_jobs']:,}"
         when = row["submitted_at"].astimezone().strftime("%Y-%m-%d %H:%M") if row["submitted_at"] else "-"
-        name = row["name"] or row["verifier_name"] or "-"
-        table.add_row(Text(row["batch_id"]), Text(name), Text(words, style), Text(items), Text(when))
+        name = row["name"] or (row["verifier_name"] or "-").rpartition(".")[2]
+        table.add_row(Text(row["batch_id"]), Text(shorten(name, 60)), Text(words, style), Text(items), Text(when))
     return table
 
 

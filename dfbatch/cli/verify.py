@@ -59,6 +59,7 @@ def finish(
 
     results = batch.results()
     table = results.to_arrow()
+    failed = table["status"].unique().to_pylist() not in ([], ["succeeded"])
     written = {"ledger": str(batch.storage_path)}
     if out:
         results.write(out)
@@ -78,16 +79,14 @@ def finish(
             console.print(f"... and {len(table) - len(shown):,} more; --limit 0 shows all.", style="dim")
         console.print()
         console.print(summary_line(table), style="bold", markup=False)
-        print_facts(console, [("batch", batch.id), *written.items()])
-    if any(status != "succeeded" for status in table["status"].unique().to_pylist()):
-        if not json_:
-            tell_next(batch, storage)
+        print_facts(console, [("batch", batch.id), *written.items(), *_next_steps(batch, storage, failed)])
+    if failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def tell_next(batch: Batch, storage: str | None) -> None:
+def _next_steps(batch: Batch, storage: str | None, failed: bool) -> list[tuple[str, str]]:
     """The commands that go on from a batch with failures, ready to be copied."""
+    if not failed:
+        return []
     where = f" --storage {shlex.quote(storage)}" if storage else ""
-    print_facts(
-        stdout(), [("why", f"dfbatch failures {batch.id}{where}"), ("again", f"dfbatch retry {batch.id}{where}")]
-    )
+    return [("why", f"dfbatch failures {batch.id}{where}"), ("again", f"dfbatch retry {batch.id}{where}")]

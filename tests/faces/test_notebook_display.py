@@ -71,14 +71,14 @@ def test_a_batch_that_is_over_at_once_leaves_one_line(run_cells: Callable[..., l
 def test_an_interrupted_wait_leaves_the_card_and_the_way_back(run_cells: Callable[..., list[Any]]) -> None:
     outputs = run_cells("_ = watch(Work(60, fails_at=1.0).poll, default_display(), None)", allow_errors=True)
     assert [output["output_type"] for output in outputs] == ["display_data", "display_data", "error"]
-    assert "no longer updated" in outputs[0]["data"]["text/html"]
-    assert 'dfbatch.attach("k3f2m9qx").cancel()' in outputs[1]["data"]["text/plain"]
+    assert "is not updated" in outputs[0]["data"]["text/html"]
+    assert 'client.attach("k3f2m9qx").cancel()' in outputs[1]["data"]["text/plain"]
     assert outputs[2]["ename"] == "KeyboardInterrupt"
 
 
 def test_a_live_card_reaches_its_own_cell_while_others_run(run_cells: Callable[..., list[Any]]) -> None:
     """The thread paints into the output of the cell that made the card, not into the one that runs."""
-    shown = run_cells("card = LiveCard(Work(1.0).poll).start()")
+    shown = run_cells("card = LiveCard(Work(1.0).poll).start()\ncard")
     assert len(shown) == 1
     later = run_cells("while card.is_live: time.sleep(0.05)")
     assert later == []

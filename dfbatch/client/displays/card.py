@@ -18,7 +18,7 @@ from dfbatch.client.displays.wording import (
     whole_percent,
     worked,
 )
-from dfbatch.client.verdict_style import look
+from dfbatch.client.verdict_style import RANK, look
 from dfbatch.core.progress import ProgressSnapshot
 from dfbatch.core.states import BatchState
 
@@ -26,6 +26,7 @@ _SEGMENTS = ("succeeded", "failed", "expired", "cancelled", "running", "cancelli
 """Job states with a colour in the bar, in this order; the rest of the bar is waiting."""
 
 _TOP_ERRORS = 4
+_TOP_VERDICTS = 6
 
 
 def batch_card(snapshot: ProgressSnapshot, live: bool = True) -> str:
@@ -109,10 +110,10 @@ def _reason(snapshot: ProgressSnapshot) -> str:
 
 
 def _verdicts(snapshot: ProgressSnapshot) -> str:
-    ranked = _ranked(snapshot.verdicts)
+    ranked = sorted(_ranked(snapshot.verdicts), key=lambda pair: RANK.get(pair[0], len(RANK)))
     if not ranked:
         return ""
-    items = "".join(f"<span><b>{_n(n)}</b> {_text(look(word).label, 40)}</span>" for word, n in ranked[:6])
+    items = "".join(f"<span><b>{_n(n)}</b> {_text(look(word).label, 40)}</span>" for word, n in ranked[:_TOP_VERDICTS])
     return f'<div class="dfb-verdicts"><span class="dfb-soft">verdicts</span>{items}</div>'
 
 
@@ -122,13 +123,13 @@ def _errors(snapshot: ProgressSnapshot) -> str:
         return ""
     items = "".join(f"<span><b>{_n(n)}</b> &times; {_text(kind, 60)}</span>" for kind, n in ranked[:_TOP_ERRORS])
     more = len(ranked) - _TOP_ERRORS
-    rest = f'<span class="dfb-soft">and {_n(more)} more kinds</span>' if more > 0 else ""
+    rest = f'<span class="dfb-soft">and {_n(more)} more {"kind" if more == 1 else "kinds"}</span>' if more > 0 else ""
     return f'<div class="dfb-errors"><span class="dfb-soft">errors</span>{items}{rest}</div>'
 
 
 def _foot(snapshot: ProgressSnapshot, live: bool) -> str:
     stale = not live and not snapshot.status.is_terminal
-    hint = "This card is no longer updated; the work goes on. From any session" if stale else "From any session"
+    hint = "This card is not updated; batch.show() gives one that is. From any session" if stale else "From any session"
     return f'<div class="dfb-foot">{hint}: <code>{_text(attach_line(snapshot.batch_id), 60)}</code></div>'
 
 

@@ -119,14 +119,15 @@ def one_line(snapshot: ProgressSnapshot) -> str:
 
 
 def attach_line(batch_id: str) -> str:
-    return f'dfbatch.attach("{batch_id}")'
+    """What to type to have the batch again, in any session with a client on the same ledger."""
+    return f'client.attach("{batch_id}")'
 
 
 def detached_words(batch_id: str) -> str:
     """What a user reads who interrupted a wait."""
     line = attach_line(batch_id)
     return (
-        f"Stopped waiting for batch {batch_id}; its work goes on.\n"
+        f"Stopped waiting for batch {batch_id}; the work was not stopped.\n"
         f"  {line}.wait()    waits again, here or in another session\n"
         f"  {line}.cancel()  stops the work"
     )

@@ -106,8 +106,8 @@ def test_an_interrupt_tells_the_way_back_and_goes_on_to_the_caller(shown: Record
     with pytest.raises(KeyboardInterrupt):
         Manager([RUNNING, KeyboardInterrupt]).watch(shown)
     assert shown.closed == [RUNNING]
-    assert 'dfbatch.attach("k3f2m9qx").wait()' in shown.said[0]
-    assert 'dfbatch.attach("k3f2m9qx").cancel()' in shown.said[0]
+    assert 'client.attach("k3f2m9qx").wait()' in shown.said[0]
+    assert 'client.attach("k3f2m9qx").cancel()' in shown.said[0]
 
 
 def test_a_poll_that_fails_closes_the_display_first(shown: Recorder) -> None:

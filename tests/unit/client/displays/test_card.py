@@ -86,7 +86,7 @@ def test_numbers_pace_errors_and_the_way_back_are_on_the_card() -> None:
         "about 1:57 min",
         "300 AI generated",
         "380 \u00d7 MediaTruncated 30 \u00d7 MediaMissing",
-        'dfbatch.attach("k3f2m9qx")',
+        'client.attach("k3f2m9qx")',
     ):
         assert words in text, words
 
@@ -96,8 +96,8 @@ def test_the_reason_of_a_stall_is_shown() -> None:
 
 
 def test_a_card_that_is_no_longer_watched_says_so() -> None:
-    assert "no longer updated" in read(batch_card(snap(), live=False)).text
-    assert "no longer updated" not in read(batch_card(snap("succeeded"), live=False)).text
+    assert "is not updated" in read(batch_card(snap(), live=False)).text
+    assert "is not updated" not in read(batch_card(snap("succeeded"), live=False)).text
 
 
 def test_segments_of_the_bar_fill_the_share_of_their_jobs() -> None:
