@@ -78,7 +78,13 @@ def recorded_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _batches() -> pa.Table:
     shared = {"kind": "verify", "queue": "verification", "priority": 0, "submitted_at": _AT}
     ended = {"batch_id": BATCH, "name": "Claims of May", "n_jobs": len(_OUTCOMES), **shared}
-    running = {"batch_id": "k3f2n000", "name": None, "verifier_name": "a_rather_long.module_name.count_words", "n_jobs": -1, **shared}
+    running = {
+        "batch_id": "k3f2n000",
+        "name": None,
+        "verifier_name": "a_rather_long.module_name.count_words",
+        "n_jobs": -1,
+        **shared,
+    }
     return pa.Table.from_pylist([ended, running], schema=BATCHES.arrow)
 
 

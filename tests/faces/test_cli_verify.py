@@ -80,3 +80,16 @@ def test_other_commands_find_what_verify_recorded(
     assert [(batch["name"], batch["status"]) for batch in batches] == [("two pictures", "partial")]
     shown = run("failures", batches[0]["batch_id"], "--storage", out / "ledger")
     assert (shown.returncode, "cut.jpg" in shown.stdout) == (0, True)
+
+
+def test_retry_runs_the_failed_items_again(
+    verified: tuple[subprocess.CompletedProcess[str], Path], folder: Path
+) -> None:
+    """Last in this file: it mends the broken picture."""
+    _, out = verified
+    batch = json.loads(run("batches", "--storage", out / "ledger", "--json").stdout)["batches"][0]["batch_id"]
+    (folder / "cut.jpg").write_bytes((folder / "noise.jpg").read_bytes())
+    done = run("retry", batch, "--storage", out / "ledger", "--workers", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["status"], [row["status"] for row in answer["rows"]]) == ("succeeded", ["succeeded"] * 2)
