@@ -38,7 +38,7 @@ def outputs_of(cells: dict[str, list[Any]], part: str) -> list[Any]:
 
 @pytest.mark.timeout(300)
 def test_the_quickstart_runs_and_shows_cards_tables_and_evidence(quickstart: dict[str, list[Any]]) -> None:
-    for part in ("dfbatch.connect()", "batch.wait();", "results = ", "alarming.explain(0)", "batch.failures()"):
+    for part in ("batch.wait();", "results = ", "alarming.explain(0)", "batch.failures()"):
         shown = [output["data"] for output in outputs_of(quickstart, part) if "data" in output]
         assert any("text/html" in data and "text/plain" in data for data in shown), part
 
