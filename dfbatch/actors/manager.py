@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from dfbatch.actors.control_calls import ControlCalls
 from dfbatch.actors.manager_base import ManagerConfig, PoolPort
 from dfbatch.actors.messages import Description
 from dfbatch.actors.opening import OpenedLedger, open_ledger
-from dfbatch.actors.recovering import recovered_event
+from dfbatch.actors.recovering import INTERRUPTED, recovered_event
 from dfbatch.actors.watch_calls import WatchCalls
 from dfbatch.actors.worker_calls import WorkerCalls
 from dfbatch.clock import Clock
@@ -105,8 +106,11 @@ class Manager(ControlCalls, WatchCalls, WorkerCalls):
         for found in opened.recovered.batches:
             self.make_desk(found.row)
             event = recovered_event(found, interrupted)
-            if interrupted and event.paused == "interrupted":
-                self.note("paused", batch_id=event.spec.batch_id, detail={"reason": "interrupted"})
+            if event.paused == INTERRUPTED and self.config.resume:
+                event = replace(event, paused=None)
+                self.note("resumed", batch_id=event.spec.batch_id)
+            elif event.paused == INTERRUPTED and interrupted:
+                self.note("paused", batch_id=event.spec.batch_id, detail={"reason": INTERRUPTED})
             self.perform(self.state.handle(event, now))
         if opened.recovered.batches and not opened.interrupted and opened.epoch > 1:
             self.state.hold_leases_until = now.mono + RECOVERY_GRACE_S

@@ -16,6 +16,9 @@ from dfbatch.core.policy import BatchPolicy
 from dfbatch.core.states import BatchState, JobState
 from dfbatch.ledger.recovery import RecoveredBatch
 
+INTERRUPTED = "interrupted"
+"""Why a batch is paused whose embedded manager ended with its kernel."""
+
 
 def spec_of_row(row: Mapping[str, Any], n_jobs: int) -> BatchSpec:
     """The spec of a batch from its row in ``batches``."""
@@ -63,7 +66,7 @@ def recovered_event(found: RecoveredBatch, interrupted: bool) -> BatchRecovered:
         tried_deaths=tries.column("worker_deaths").to_numpy(),
         tried_suspect=tries.column("suspect").to_numpy(zero_copy_only=False).astype(np.bool_),
         retry_at=np.nan_to_num(due, nan=0.0),
-        paused=paused or ("interrupted" if interrupted else None),
+        paused=paused or (INTERRUPTED if interrupted else None),
         priority=next((e["detail"]["priority"] for e in reversed(found.events) if e["kind"] == "priority"), None),
         stop=_stop(found.events),
     )

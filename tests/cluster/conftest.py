@@ -1,0 +1,85 @@
+"""Real Ray: one embedded client for the tests of this folder, clusters of their own for those that need one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+import dfbatch
+from dfbatch.client.client import Client
+
+
+@pytest.fixture(scope="package")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """An embedded client with two workers."""
+    with dfbatch.connect(storage_path=tmp_path_factory.mktemp("embedded") / "ledger", workers=(0, 2)) as found:
+        yield found
+
+
+@pytest.fixture
+def until() -> Callable[..., None]:
+    """Waits for a condition by looking again and again, at most ``limit_s`` seconds."""
+
+    def wait(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
+        deadline = time.monotonic() + limit_s
+        pause = time.sleep
+        while not condition():
+            assert time.monotonic() < deadline, "what the test waits for did not happen"
+            pause(0.02)
+
+    return wait
+
+
+@pytest.fixture
+def python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs Python code in a fresh process and returns what it printed and how it ended."""
+
+    def run(code: str, *arguments: object, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="package")
+def head_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Ray head node of its own session on loopback; gives its address. Ended by its process group, not `ray stop`."""
+    folder = Path(tempfile.mkdtemp(prefix="dfh-", dir="/tmp"))
+    environment = {
+        **os.environ,
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",
+    }
+    ray = Path(sys.executable).with_name("ray")
+    command = [
+        str(ray), "start", "--head", "--port=0", "--node-ip-address=127.0.0.1", f"--temp-dir={folder}",
+        "--include-dashboard=false", "--num-cpus=3", "--object-store-memory=150000000", "--disable-usage-stats",
+        "--dashboard-agent-listen-port=0", "--no-monitor",
+    ]  # fmt: skip
+    log = (folder / "start.log").open("w")
+    starter = subprocess.Popen(
+        command, env=environment, start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+    )
+    assert starter.wait(90) == 0, (folder / "start.log").read_text()
+    address = (folder / "ray_current_cluster").read_text().strip()
+    yield address
+    members = [p for p in psutil.process_iter() if _of_session(p, starter.pid)]
+    for process in members:
+        process.kill()
+    psutil.wait_procs(members, timeout=10)
+
+
+def _of_session(process: psutil.Process, session: int) -> bool:
+    try:
+        return os.getsid(process.pid) == session
+    except (ProcessLookupError, PermissionError):
+        return False

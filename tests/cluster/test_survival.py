@@ -1,0 +1,87 @@
+"""Killed workers and killed managers: every job ends with exactly one outcome, and what was committed is not redone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from dfbatch.client.client import Client
+
+N = 20_000
+
+
+def leave_trace(item: int, folder: str) -> int:
+    """Works half a millisecond and notes that it ran: one line, one write, so that lines of processes do not mix."""
+    import os
+    import time
+
+    end = time.perf_counter() + 0.0004
+    while time.perf_counter() < end:
+        pass
+    descriptor = os.open(os.path.join(folder, f"{os.getpid()}.trace"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, f"{item}\n".encode())
+    os.close(descriptor)
+    return item * 3
+
+
+def runs_of(folder: Path) -> Counter[int]:
+    """How often each item was run."""
+    return Counter(int(line) for trace in folder.glob("*.trace") for line in trace.read_text().split())
+
+
+def test_a_batch_survives_a_killed_worker_and_a_killed_manager(
+    client: Client, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    """20,000 jobs, SIGKILL of a worker and of the manager in the middle: one row a job, nothing committed redone."""
+    traces = str(tmp_path)
+    batch = client.map(lambda item: leave_trace(item, traces), range(N), name="survivor")
+    until(lambda: batch.progress().done > N // 8)
+
+    os.kill(client.workers()[0]["pid"], signal.SIGKILL)
+    until(lambda: batch.progress().done > N // 3)
+
+    session = client._session
+    manager = session.call("pid")
+    before = session.reader.read("results", batch_id=batch.id)
+    runs_before = runs_of(tmp_path)
+    os.kill(manager, signal.SIGKILL)
+    until(lambda: session.call("pid") != manager)
+    batch.wait(timeout=120)
+
+    table = batch.results().to_arrow()
+    assert batch.status == "succeeded"
+    assert table["job_index"].to_pylist() == list(range(N))
+    assert [row["value"] for row in table["output"].to_pylist()] == [3 * k for k in range(N)]
+    assert len(session.reader.read("results", batch_id=batch.id)) == N, "more than one row for some job"
+    assert client.health()["epoch"] >= 2
+    runs = runs_of(tmp_path)
+    committed = before["job_index"].to_pylist()
+    assert len(committed) >= N // 8
+    assert [k for k in committed if runs[k] != runs_before[k]] == [], "committed work was done again"
+    kept = {row["job_index"]: row["commit_id"] for row in before.select(["job_index", "commit_id"]).to_pylist()}
+    after = {row["job_index"]: row["commit_id"] for row in table.select(["job_index", "commit_id"]).to_pylist()}
+    assert {k: after[k] for k in kept} == kept, "committed rows were written anew"
+
+
+def test_a_worker_that_dies_is_replaced_and_its_marked_item_runs_alone(
+    client: Client, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    """An item that ends its process becomes a dead letter by itself; all others succeed, in one row each."""
+
+    def fatal(item: int) -> int:
+        import os
+
+        if item == 77:
+            os._exit(9)
+        return item
+
+    batch = client.map(fatal, range(200))
+    batch.wait(timeout=120)
+    table = batch.results().to_arrow()
+    failed = [row for row in table.to_pylist() if row["status"] != "succeeded"]
+    assert [(row["job_index"], row["error_type"]) for row in failed] == [(77, "WorkerCrash")]
+    assert failed[0]["worker_deaths"] == 2
+    assert len(table) == 200
