@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -51,10 +52,12 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture(scope="package")
 def head_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Ray head node of its own session on loopback; gives its address. Ended by its process group, not `ray stop`."""
+    """A Ray head node of its own session on loopback; gives its address. Ended by its own mark, not `ray stop`."""
     folder = Path(tempfile.mkdtemp(prefix="dfh-", dir="/tmp"))
+    name = uuid.uuid4().hex
     environment = {
         **os.environ,
+        "DFBATCH_TEST_HEAD": name,
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "disabled",
@@ -72,14 +75,15 @@ def head_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert starter.wait(90) == 0, (folder / "start.log").read_text()
     address = (folder / "ray_current_cluster").read_text().strip()
     yield address
-    members = [p for p in psutil.process_iter() if _of_session(p, starter.pid)]
+    members = [p for p in psutil.process_iter() if _is_marked(p, name)]
     for process in members:
         process.kill()
     psutil.wait_procs(members, timeout=10)
 
 
-def _of_session(process: psutil.Process, session: int) -> bool:
+def _is_marked(process: psutil.Process, name: str) -> bool:
+    """Daemons leave the process group and the session, but keep the environment they were started with."""
     try:
-        return os.getsid(process.pid) == session
-    except (ProcessLookupError, PermissionError):
+        return process.environ().get("DFBATCH_TEST_HEAD") == name
+    except (psutil.Error, OSError):
         return False
