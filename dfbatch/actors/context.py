@@ -34,6 +34,15 @@ class JobContext:
     def cancelled(self) -> bool:
         return self._is_cancelled()
 
+    def begin(self, is_cancelled: Callable[[], bool]) -> None:
+        """Another chunk begins; ``is_cancelled`` tells whether it was called back for good."""
+        self._is_cancelled = is_cancelled
+
+    def take_steps(self) -> dict[tuple[str, int], tuple[float, float | None, str | None]]:
+        """What was reported since the last call, by (batch id, job index)."""
+        taken, self._steps = self._steps, {}
+        return taken
+
     def progress(self, done: float, total: float | None = None, step: str | None = None) -> None:
         """Report a step of a long item; at most ten reports a second are kept, and the last of each step."""
         now = time.monotonic()

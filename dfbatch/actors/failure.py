@@ -64,8 +64,8 @@ def describe(error: BaseException, retry_on: Sequence[str] = (), give_up_on: Seq
     return Failure(
         classify(error, retry_on, give_up_on),
         name,
-        _message(error)[:_LONGEST_MESSAGE],
-        text[-_LONGEST_TRACEBACK:],
+        _storable(_message(error)[:_LONGEST_MESSAGE]),
+        _storable(text[-_LONGEST_TRACEBACK:]),
         fingerprint,
     )
 
@@ -100,8 +100,13 @@ def clean_traceback(error: BaseException) -> str:
 def _message(error: BaseException) -> str:
     try:
         return str(error) or type(error).__name__
-    except Exception as broken:  # a __str__ of user code
+    except BaseException as broken:  # a __str__ of user code
         return f"(its __str__ raised {type(broken).__name__})"
+
+
+def _storable(text: str) -> str:
+    """Names of hostile files hold lone surrogates, which no UTF-8 column can."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _is_network(error: BaseException) -> bool:

@@ -32,13 +32,17 @@ class WorkOrder:
 
 @dataclass(slots=True, eq=False)
 class Chunk:
-    """A lease on its way to a worker. ``table`` holds ``job_index, uri, blob, filename`` and maybe ``input``."""
+    """A lease on its way to a worker. ``table`` holds ``job_index, uri, blob, filename`` and maybe ``input``.
+
+    ``attempts``: charged tries of each job so far.
+    """
 
     lease_id: int
     order: WorkOrder
     table: pa.Table
     indices: Indices
     generation: npt.NDArray[np.int16]
+    attempts: npt.NDArray[np.int16]
     solo: bool
     term_s: float
 

@@ -14,12 +14,14 @@ import secrets
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol, TextIO
 
-from dfbatch.actors.chunk_run import ChunkRun, LoadedVerifier, TimeLimit, failed_outright
+from dfbatch.actors.chunk_report import failed_outright
+from dfbatch.actors.chunk_run import LoadedVerifier
 from dfbatch.actors.context import JobContext
+from dfbatch.actors.held_work import HeldWork
+from dfbatch.actors.item_run import ItemRun
 from dfbatch.actors.messages import (
     Beat,
     Chunk,
@@ -30,18 +32,15 @@ from dfbatch.actors.messages import (
     HelloReply,
     Outcomes,
 )
-from dfbatch.actors.outbox import Outbox
 from dfbatch.actors.patience import UNREACHABLE, Patience
 from dfbatch.actors.position_mark import PositionMark
+from dfbatch.actors.time_limit import TimeLimit
+from dfbatch.actors.vector_run import VectorRun
 from dfbatch.actors.verifier_store import VerifierStore
 from dfbatch.errors import VerifierUnusable
 from dfbatch.version import __version__
 
 HEARTBEAT_S = 1.0
-CAPACITY = 2
-"""Chunks held at one time: the one that runs and the one fetched ahead."""
-_ASK_AGAIN_S = 0.25
-"""With something to run, a manager that had nothing more is not asked again at once."""
 _logger = logging.getLogger("dfbatch.worker")
 
 
@@ -87,15 +86,11 @@ class Worker:
         self._stack_file = stack_file
         self._context = JobContext()
         self._epoch = 0
-        self._condition = threading.Condition()
-        self._chunks: deque[Chunk] = deque()
-        self._running: Chunk | None = None
-        self._recalled: dict[int, str] = {}
-        self._outbox = Outbox()
+        self._meeting = threading.Lock()
         self._stopping = threading.Event()
         self._left = threading.Event()
+        self._work = HeldWork(self._stopping)
         self._patience = Patience(self._stopping)
-        self._last_work = time.monotonic()
 
     def run(self) -> None:
         """Work until it is over. Returns after everything held was finished or handed back."""
@@ -108,8 +103,7 @@ class Worker:
                 thread.start()
             self._run_loop()
         finally:
-            self._stopping.set()
-            self._wake()
+            self.stop()
             for thread in threads:
                 if thread.ident is not None:
                     thread.join(timeout=15.0)
@@ -119,7 +113,7 @@ class Worker:
     def stop(self) -> None:
         """Finish the item at hand, hand back the rest, report, and leave. Returns at once."""
         self._stopping.set()
-        self._wake()
+        self._work.wake()
 
     def wait_left(self, timeout_s: float | None = None) -> bool:
         return self._left.wait(timeout_s)
@@ -135,39 +129,22 @@ class Worker:
 
         return threading.Thread(target=guarded, name=f"dfbatch-{what}", daemon=True)
 
-    def _wake(self) -> None:
-        with self._condition:
-            self._condition.notify_all()
-
     # -------------------------------------------------------------------------------- run chunks
 
     def _run_loop(self) -> None:
-        while True:
-            with self._condition:
-                self._running = None
-                while not self._chunks and not self._stopping.is_set():
-                    self._condition.wait(timeout=1.0)
-                if self._stopping.is_set():
-                    return
-                chunk = self._chunks.popleft()
-                self._running = chunk
-                self._condition.notify_all()
+        while (chunk := self._work.next_chunk()) is not None:
             self._run_chunk(chunk)
 
     def _run_chunk(self, chunk: Chunk) -> None:
-        def recalled() -> bool:
-            return self._stopping.is_set() or chunk.lease_id in self._recalled
-
-        for outcomes in self._outcomes(chunk, recalled):
-            self._report(outcomes)
-        with self._condition:
-            n_answered = self._outbox.close_lease(chunk.lease_id)
-            reason = self._recalled.pop(chunk.lease_id, "stopping")
-            self._running = None
-            self._last_work = time.monotonic()
-            self._condition.notify_all()
-        if n_answered < len(chunk.indices):
-            self._flush_then_hand_back(chunk.lease_id, reason)
+        self._context.begin(lambda: self._work.is_cancelled(chunk))
+        for outcomes in self._outcomes(chunk, lambda: self._work.is_recalled(chunk)):
+            self._work.report(outcomes)
+        reason = self._work.finish(chunk)
+        if reason is not None:
+            _logger.info("Worker %s hands back lease %d: %s", self.name, chunk.lease_id, reason)
+            # After its outcomes, so that none of them is worked again. A worker that stops gives back all at its end.
+            if self._work.wait_until_sent():
+                self._patience.call(lambda: self._manager.hand_back(self.name, chunk.lease_id))
 
     def _outcomes(self, chunk: Chunk, recalled: Callable[[], bool]) -> Iterator[Outcomes]:
         if recalled():
@@ -178,34 +155,24 @@ class Worker:
             yield failed_outright(chunk, error)
             return
         limit = TimeLimit(chunk.order.timeout_s, self._stack_file)
-        yield from ChunkRun(chunk, verifier, self._mark, self._context, recalled, limit).outcomes()
-
-    def _report(self, outcomes: Outcomes) -> None:
-        with self._condition:
-            while self._outbox.is_full and not self._stopping.is_set():
-                self._condition.wait(timeout=1.0)
-            self._outbox.add(outcomes)
-            self._condition.notify_all()
-
-    def _flush_then_hand_back(self, lease_id: int, reason: str) -> None:
-        """The rest of a lease goes back after its outcomes, so that none of them is worked again."""
-        _logger.info("Worker %s hands back lease %d: %s", self.name, lease_id, reason)
-        with self._condition:
-            while self._outbox.has_unsent and not self._stopping.is_set():
-                self._condition.wait(timeout=0.2)
-        if not self._stopping.is_set():
-            self._patience.call(lambda: self._manager.hand_back(self.name, lease_id))
+        kind = VectorRun if verifier.vectorised else ItemRun
+        try:
+            yield from kind(chunk, verifier, self._mark, self._context, recalled, limit).outcomes()
+        except Exception as error:
+            # Ours, not the verifier's. A worker that ended here would meet the same chunk for ever.
+            _logger.exception("Worker %s could not run lease %d", self.name, chunk.lease_id)
+            yield failed_outright(chunk, error, self._work.open_positions(chunk))
 
     # ---------------------------------------------------------------------------------- exchange
 
     def _exchange_loop(self) -> None:
-        refused_at = -1.0
+        work, refused_at = self._work, -1.0
         while True:
-            with self._condition:
-                while not (self._outbox.has_unsent or self._stopping.is_set() or self._has_room(refused_at)):
-                    self._condition.wait(timeout=0.5)
-                    self._leave_if_idle()
-                if self._stopping.is_set() and not self._outbox.has_unsent:
+            with work.condition:
+                self._leave_if_idle()
+                while not (work.outbox.has_unsent or self._stopping.is_set() or work.has_room(refused_at)):
+                    work.condition.wait(timeout=0.5)
+                if self._stopping.is_set() and not work.outbox.has_unsent:
                     return
                 message = self._next_exchange(refused_at)
             reply = self._exchange(message)
@@ -213,57 +180,40 @@ class Worker:
                 return
             refused_at = self._take_reply(message, reply)
 
-    def _exchange(self, message: Exchange) -> ExchangeReply | None:
-        return self._patience.call(lambda: self._manager.exchange(message))
-
-    def _has_room(self, refused_at: float) -> bool:
-        held = len(self._chunks) + (self._running is not None)
-        if held >= CAPACITY or self._outbox.is_full:
-            return False
-        solo = self._running is not None and self._running.solo
-        return not solo and (held == 0 or time.monotonic() - refused_at > _ASK_AGAIN_S)
-
     def _next_exchange(self, refused_at: float) -> Exchange:
         """Called with the lock held."""
-        outcomes = self._outbox.take_unsent()
-        want = not self._stopping.is_set() and self._has_room(refused_at)
+        want = not self._stopping.is_set() and self._work.has_room(refused_at)
         # Unconfirmed outcomes make the worker ask again soon, to hear that they are durable.
-        idle = self._holds_nothing() and self._outbox.is_empty
-        return Exchange(self.name, self.incarnation, self._epoch, outcomes, want, idle)
+        idle = self._work.is_empty()
+        return Exchange(self.name, self.incarnation, self._epoch, self._work.begin_sending(), want, idle)
+
+    def _exchange(self, message: Exchange) -> ExchangeReply | None:
+        try:
+            return self._patience.call(lambda: self._manager.exchange(message))
+        finally:
+            self._work.end_sending()
 
     def _take_reply(self, message: Exchange, reply: ExchangeReply) -> float:
         """Returns when the manager had nothing for this worker, or -1."""
+        work = self._work
         if reply.control.say_hello:
-            with self._condition:
-                self._outbox.put_back(message.outcomes)
-            self._say_hello(None, "")
+            with work.condition:
+                work.outbox.put_back(message.outcomes)
+            self._meet_again(message.epoch)
             return -1.0
-        with self._condition:
-            if reply.chunk is not None:
-                self._chunks.append(reply.chunk)
-                self._last_work = time.monotonic()
-            self._condition.notify_all()
+        if reply.chunk is not None:
+            work.add(reply.chunk)
         self._obey(reply.control)
         got_nothing = message.want and reply.chunk is None
-        if got_nothing and not message.idle and not message.outcomes and self._holds_nothing():
+        if got_nothing and not message.idle and not message.outcomes and work.holds_no_chunk():
             # Nothing to run and nothing granted, but rows are not durable yet: do not ask in a tight circle.
             self._stopping.wait(0.02)
         return time.monotonic() if got_nothing else -1.0
 
-    def _holds_nothing(self) -> bool:
-        return not self._chunks and self._running is None
-
     def _obey(self, control: Control) -> None:
-        with self._condition:
-            self._outbox.confirm(control.durable_seq)
-            mine = {c.lease_id for c in self._held()}
-            self._recalled.update({k: v for k, v in control.recalled.items() if k in mine})
-            if control.leave:
-                self._stopping.set()
-            self._condition.notify_all()
-
-    def _held(self) -> list[Chunk]:
-        return [*([self._running] if self._running else []), *self._chunks]
+        self._work.obey(control)
+        if control.leave:
+            self.stop()
 
     # --------------------------------------------------------------------------------- heartbeat
 
@@ -278,14 +228,14 @@ class Worker:
                 continue
             self._patience.answered()
             if control.say_hello:
-                self._say_hello(None, "")
+                self._meet_again(beat.epoch)
             else:
                 self._obey(control)
 
     def _beat(self) -> Beat:
-        with self._condition:
-            running = self._running
-            leases = tuple(c.lease_id for c in self._held())
+        with self._work.condition:
+            running = self._work.running
+            leases = tuple(chunk.lease_id for chunk in self._work.chunks())
         current = None if running is None else (running.order.batch_id, self._context.job_index, time.time())
         steps = self._context.take_steps()
         return Beat(self.name, self.incarnation, self._epoch, leases, steps, current, _resident_bytes())
@@ -293,7 +243,8 @@ class Worker:
     # ------------------------------------------------------------------------- hello and goodbye
 
     def _say_hello(self, mark: tuple[int, int] | None, stack: str) -> None:
-        with self._condition:
+        work = self._work
+        with work.condition:
             message = Hello(
                 worker=self.name,
                 incarnation=self.incarnation,
@@ -302,8 +253,8 @@ class Worker:
                 pid=os.getpid(),
                 version=__version__,
                 queues=self._queues,
-                held=tuple(h for h in map(self._outbox.open_part, self._held()) if len(h.indices)),
-                outcomes=self._outbox.unconfirmed(),
+                held=work.open_parts(),
+                outcomes=work.outbox.unconfirmed(),
                 mark=mark,
                 timed_out=bool(stack),
                 stack=stack,
@@ -311,17 +262,22 @@ class Worker:
         reply = self._patience.call(lambda: self._manager.hello(message))
         if reply is None:
             return
-        with self._condition:
+        with work.condition:
             self._epoch = reply.epoch
-            self._outbox.received(message.outcomes)
-            offered = {h.lease_id for h in message.held}
-            self._recalled.update(dict.fromkeys(offered - reply.kept, "not kept by the new manager"))
+            work.outbox.received(message.outcomes)
+            work.recall({h.lease_id for h in message.held} - reply.kept, "not kept by the new manager")
+
+    def _meet_again(self, epoch: int) -> None:
+        """The manager of ``epoch`` is gone, or has forgotten this worker. Only one of the threads says hello."""
+        with self._meeting:
+            if self._epoch == epoch:
+                self._say_hello(None, "")
 
     def _say_goodbye(self) -> None:
         """Whatever is left goes back with the goodbye: the manager returns the leases of a worker that left."""
         if not self._patience.is_over:
-            with self._condition:
-                outcomes = self._outbox.take_unsent()
+            with self._work.condition:
+                outcomes = self._work.outbox.take_unsent()
             try:
                 if outcomes:
                     self._manager.exchange(Exchange(self.name, self.incarnation, self._epoch, outcomes, False, False))
@@ -332,9 +288,8 @@ class Worker:
 
     def _leave_if_idle(self) -> None:
         """Called with the lock held."""
-        idle = self._holds_nothing() and self._outbox.is_empty
-        if idle and self._idle_s is not None and time.monotonic() - self._last_work > self._idle_s:
-            self._stopping.set()
+        if self._idle_s is not None and self._work.idle_s() > self._idle_s:
+            self.stop()
 
 
 def _resident_bytes() -> int:

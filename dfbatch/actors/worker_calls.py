@@ -131,12 +131,15 @@ class WorkerCalls(EffectPerformer):
             return None
         lease = granted.lease
         desk = self.desks[lease.batch_id]
+        attempts = self.state.batch(lease.batch_id).jobs.attempts[lease.indices]
         try:
             table = await asyncio.get_running_loop().run_in_executor(self.readers, desk.payload.slice, lease.indices)
         except Exception as error:
             self.perform(self.state.handle(events.HandedBack(worker, lease.lease_id), self.now()))
             raise ManagerRecovering(1.0, f"the items of batch {lease.batch_id} cannot be read: {error}") from error
-        return Chunk(lease.lease_id, desk.order, table, lease.indices, granted.generation, lease.solo, LEASE_TERM_S)
+        return Chunk(
+            lease.lease_id, desk.order, table, lease.indices, granted.generation, attempts, lease.solo, LEASE_TERM_S
+        )
 
     async def _park(self, worker: str) -> Chunk | None:
         """Wait for work, news, or the end of patience."""

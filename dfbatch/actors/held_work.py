@@ -1,0 +1,147 @@
+"""What a worker holds at a moment: chunks, recalls, and reports that are not durable yet. One lock guards it all."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from dfbatch.actors.messages import Chunk, Control, HeldChunk, Outcomes
+from dfbatch.actors.outbox import Outbox
+
+CAPACITY = 2
+"""Chunks held at one time: the one that runs and the one fetched ahead."""
+ASK_AGAIN_S = 0.25
+"""With something to run, a manager that had nothing more is not asked again at once."""
+PASSING = frozenset({"paused", "queue paused", "yield"})
+"""Reasons of a recall that leave the item at hand alone; all others mean that its outcome is not wanted."""
+
+
+class HeldWork:
+    """Shared by the threads of a worker. Methods take the lock, unless they say that it is held."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self.condition = threading.Condition()
+        self.outbox = Outbox()
+        self.running: Chunk | None = None
+        self._stopping = stopping
+        self._waiting: deque[Chunk] = deque()
+        self._recalled: dict[int, str] = {}
+        self._sending = False
+        self._last_work = time.monotonic()
+
+    def wake(self) -> None:
+        with self.condition:
+            self.condition.notify_all()
+
+    # ----------------------------------------------------------------------- the thread that runs
+
+    def next_chunk(self) -> Chunk | None:
+        """Waits for the next chunk to run; None when the worker stops."""
+        with self.condition:
+            while not self._waiting and not self._stopping.is_set():
+                self.condition.wait(timeout=1.0)
+            if self._stopping.is_set():
+                return None
+            self.running = self._waiting.popleft()
+            self.condition.notify_all()
+            return self.running
+
+    def is_recalled(self, chunk: Chunk) -> bool:
+        """True if the rest of the chunk should not be run here."""
+        return self._stopping.is_set() or chunk.lease_id in self._recalled
+
+    def is_cancelled(self, chunk: Chunk) -> bool:
+        """True if not even the item at hand is wanted any more."""
+        return chunk.lease_id in self._recalled and self._recalled[chunk.lease_id] not in PASSING
+
+    def report(self, outcomes: Outcomes) -> None:
+        """Send this; waits while too much is not durable yet."""
+        with self.condition:
+            while self.outbox.is_full and not self._stopping.is_set():
+                self.condition.wait(timeout=1.0)
+            self.outbox.add(outcomes)
+            self.condition.notify_all()
+
+    def open_positions(self, chunk: Chunk) -> npt.NDArray[np.int64]:
+        """Positions of the jobs in the chunk that have no outcome yet."""
+        with self.condition:
+            return np.flatnonzero(np.isin(chunk.indices, self.outbox.open_part(chunk).indices))
+
+    def finish(self, chunk: Chunk) -> str | None:
+        """The chunk is not run any more. Returns why its rest has to go back, or None if there is no rest."""
+        with self.condition:
+            n_answered = self.outbox.close_lease(chunk.lease_id)
+            reason = self._recalled.pop(chunk.lease_id, "stopping")
+            self.running = None
+            self._last_work = time.monotonic()
+            self.condition.notify_all()
+        return reason if n_answered < len(chunk.indices) else None
+
+    def wait_until_sent(self) -> bool:
+        """Wait until the manager has every report; False when the worker stops before."""
+        with self.condition:
+            while (self.outbox.has_unsent or self._sending) and not self._stopping.is_set():
+                self.condition.wait(timeout=0.2)
+        return not self._stopping.is_set()
+
+    # ----------------------------------------------------------------------- the thread that talks
+
+    def begin_sending(self) -> tuple[Outcomes, ...]:
+        """What has to be sent now. Called with the lock held."""
+        outcomes = self.outbox.take_unsent()
+        self._sending = bool(outcomes)
+        return outcomes
+
+    def end_sending(self) -> None:
+        with self.condition:
+            self._sending = False
+            self.condition.notify_all()
+
+    def add(self, chunk: Chunk) -> None:
+        with self.condition:
+            self._waiting.append(chunk)
+            self._last_work = time.monotonic()
+            self.condition.notify_all()
+
+    def has_room(self, refused_at: float) -> bool:
+        """True if the manager should be asked for a chunk. ``refused_at``: when it last had none. Lock held."""
+        n_held = len(self._waiting) + (self.running is not None)
+        if n_held >= CAPACITY or self.outbox.is_full or (self.running is not None and self.running.solo):
+            return False
+        return n_held == 0 or time.monotonic() - refused_at > ASK_AGAIN_S
+
+    def is_empty(self) -> bool:
+        """True if there is no chunk, and every report is durable. Lock held, or only as a hint."""
+        return self.holds_no_chunk() and self.outbox.is_empty
+
+    def holds_no_chunk(self) -> bool:
+        return not self._waiting and self.running is None
+
+    def idle_s(self) -> float:
+        """Seconds since there was something to do; 0 while there is. Lock held."""
+        return time.monotonic() - self._last_work if self.is_empty() else 0.0
+
+    def obey(self, control: Control) -> None:
+        """Take note of what is durable and what is called back."""
+        with self.condition:
+            self.outbox.confirm(control.durable_seq)
+            mine = {chunk.lease_id for chunk in self.chunks()}
+            self._recalled.update({k: v for k, v in control.recalled.items() if k in mine})
+            self.condition.notify_all()
+
+    def recall(self, lease_ids: Iterable[int], reason: str) -> None:
+        """Called with the lock held."""
+        self._recalled.update(dict.fromkeys(lease_ids, reason))
+
+    def chunks(self) -> list[Chunk]:
+        """The one that runs, then those fetched ahead. Lock held."""
+        return [*([self.running] if self.running else []), *self._waiting]
+
+    def open_parts(self) -> tuple[HeldChunk, ...]:
+        """What is held and has no outcome yet, for a manager that does not know it. Lock held."""
+        return tuple(part for part in map(self.outbox.open_part, self.chunks()) if len(part.indices))

@@ -1,0 +1,99 @@
+"""Running a chunk at once with ``verify_batch``; where that fails, in halves, until the items at fault stand alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from dfbatch.actors.chunk_report import outcomes_of
+from dfbatch.actors.chunk_run import FLUSH_S, ChunkRun
+from dfbatch.actors.failure import Failure
+from dfbatch.actors.messages import Outcomes
+from dfbatch.actors.output_rows import vector_output
+from dfbatch.core.error_class import ErrorClass
+from dfbatch.ledger.item_codec import vector_table
+
+_NOT_OF_AN_ITEM = (ErrorClass.BREAKER_OPEN, ErrorClass.VERIFIER_UNUSABLE)
+"""Errors that every part would meet alike."""
+
+
+class _Piece(NamedTuple):
+    """Rows ``start`` to ``stop`` of the chunk, run in one call."""
+
+    start: int
+    stop: int
+    begin: float
+    end: float
+
+
+class VectorRun(ChunkRun):
+    """Calls ``verify_batch`` with the whole chunk, and with halves of what failed."""
+
+    def run(self) -> Iterator[Outcomes]:
+        table = self.chunk.table if self.chunk.order.kind == "verify" else self.inputs()
+        spans = [(0, len(table))]
+        failed: list[tuple[_Piece, Failure]] = []
+        flush_at = time.perf_counter() + FLUSH_S
+        while spans and not self.is_recalled():
+            start, stop = spans.pop()
+            piece, result = self._call(table.slice(start, stop - start), start)
+            if not isinstance(result, Failure):
+                yield self._succeeded(piece, result)
+            elif stop - start == 1 or result.error_class in _NOT_OF_AN_ITEM:
+                failed.append((piece, result))
+            else:
+                middle = (start + stop) // 2
+                spans += [(middle, stop), (start, middle)]
+            if failed and piece.end >= flush_at:
+                yield self._failed(failed)
+                failed, flush_at = [], time.perf_counter() + FLUSH_S
+        if failed:
+            yield self._failed(failed)
+
+    def _call(self, part: pa.Table, start: int) -> tuple[_Piece, pa.Table | Failure | None]:
+        """One call; the mark and the context stand at its first row."""
+        self.mark.cells[0] = self.chunk.lease_id
+        self.mark.cells[1] = self.context.job_index = int(self.chunk.indices[start])
+        self.context.attempt = int(self.chunk.attempts[start]) + 1
+        begin = time.perf_counter()
+        self.limit.item_starts(begin)
+        result: pa.Table | Failure | None
+        try:
+            given = part if self.chunk.order.kind == "verify" else vector_table(part, self.items)
+            result = vector_output(self.bound_call()(given), len(part))
+        except BaseException as error:  # SystemExit too ends the call, not the worker
+            result = self.described(error)
+        return _Piece(start, start + len(part), begin, time.perf_counter()), result
+
+    def _succeeded(self, piece: _Piece, output: pa.Table | None) -> Outcomes:
+        n = piece.stop - piece.start
+        took = piece.end - piece.begin
+        return outcomes_of(
+            self.chunk,
+            np.arange(piece.start, piece.stop, dtype=np.int64),
+            np.full(n, piece.begin),
+            np.full(n, took / n),
+            {},
+            busy_s=took,
+            output=output,
+            model_fingerprint=self.verifier.model_fingerprint,
+        )
+
+    def _failed(self, failed: list[tuple[_Piece, Failure]]) -> Outcomes:
+        pieces = [piece for piece, _ in failed]
+        sizes = np.array([p.stop - p.start for p in pieces])
+        took = np.array([p.end - p.begin for p in pieces])
+        failures = np.repeat(np.arange(len(failed)), sizes).tolist()
+        return outcomes_of(
+            self.chunk,
+            np.concatenate([np.arange(p.start, p.stop, dtype=np.int64) for p in pieces]),
+            np.repeat([p.begin for p in pieces], sizes),
+            np.repeat(took / sizes, sizes),
+            {k: failed[which][1] for k, which in enumerate(failures)},
+            busy_s=float(took.sum()),
+            model_fingerprint=self.verifier.model_fingerprint,
+        )
