@@ -142,6 +142,11 @@ PEERS: dict[str, Callable[[], Peer]] = {
 }
 
 
+def cpus_wanted() -> int:
+    """CPUs, and so workers, that every system gets: two, whatever the machine has."""
+    return 2
+
+
 def cpus() -> int:
     """CPUs of the Ray that this process is connected to."""
     return int(ray.cluster_resources().get("CPU", 1))
@@ -197,7 +202,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time the peers of dfbatch with work that does nothing.")
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--warm", type=int, default=3, help="warm runs after the cold one")
-    parser.add_argument("--cpus", type=int, default=2)
+    parser.add_argument("--cpus", type=int, default=cpus_wanted())
     parser.add_argument("--only", choices=PEERS)
     parser.add_argument("--json", action="store_true", help="print one line of JSON, in this process")
     parser.add_argument("--out", help="folder for peers.json")
