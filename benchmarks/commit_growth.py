@@ -10,6 +10,7 @@ committer does when it is idle. The time of a commit and that of its upkeep are 
 from __future__ import annotations
 
 import gc
+import random
 import time
 
 from benchmarks.embedded import ledger_folder
@@ -32,23 +33,20 @@ def measure(quick: bool) -> Findings:
     n = 400 if quick else COMMITS
     commits, upkeep = commit_many(n)
     tenth = n // 10
-    first, last = quantile(commits[:tenth], 0.99), quantile(commits[-tenth:], 0.99)
-    middle = [quantile(part, 0.5) for part in (commits[:tenth], commits[-tenth:])]
-    note = f"p99 {1e3 * first:.1f} ms, then {1e3 * last:.1f} ms; median {1e3 * middle[0]:.1f}, then {1e3 * middle[1]:.1f} ms"
+    early, late = commits[:tenth], commits[-tenth:]
+    first, last = quantile(early, 0.99), quantile(late, 0.99)
+    note = f"p99 {_ms(first)}, then {_ms(last)} ms; median {_ms(quantile(early, 0.5))}, then {_ms(quantile(late, 0.5))} ms"
     runs = [Measurement("commit", "all", n, sum(commits)), Measurement("upkeep", "all", n, sum(upkeep))]
     facts = {
         "p99_by_tenth_ms": [round(1e3 * quantile(commits[k * tenth : (k + 1) * tenth], 0.99), 2) for k in range(10)],
         "longest_upkeep_after_a_commit_s": round(max(upkeep), 3),
     }
-    return Findings(
-        runs, [Goal("p99 of the last tenth to the first", BOUND_RATIO, last / first, "x", note=note)], facts
-    )
+    goals = [Goal("p99 of the last tenth to the first", BOUND_RATIO, last / first, "x", note=note)]
+    return Findings(runs, goals, facts)
 
 
 def commit_many(n: int) -> tuple[list[float], list[float]]:
     """Seconds of each commit, and of the upkeep after it."""
-    import random
-
     rng = random.Random(1)
     commits, upkeep = [], []
     with ledger_folder() as place:
@@ -69,6 +67,10 @@ def commit_many(n: int) -> tuple[list[float], list[float]]:
             commits.append(done - begin)
             upkeep.append(time.perf_counter() - done)
     return commits, upkeep
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.1f}"
 
 
 def main() -> None:
