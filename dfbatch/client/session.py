@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dfbatch.actors.link import PATIENCE_S, ManagerLink, patiently
@@ -27,6 +27,7 @@ class Session:
     progress_mode: str | None = None
     held_by: str = ""
     closed: bool = False
+    stored_verifiers: set[str] = field(default_factory=set)
 
     def call(self, method: str, *arguments: Any, timeout_s: float = 60.0, patience_s: float = PATIENCE_S) -> Any:
         """Ask the manager, with patience while it restarts. Raises StorageInUse if this client is read-only."""

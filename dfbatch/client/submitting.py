@@ -16,12 +16,15 @@ from dfbatch.client.batch import Batch
 from dfbatch.client.options import SubmitOptions
 from dfbatch.client.session import Session
 from dfbatch.client.sources import Payload, Stream
-from dfbatch.errors import DfbatchError, InvalidInput
+from dfbatch.core.states import BatchState
+from dfbatch.errors import DfbatchError, InvalidInput, QueueFull, StorageRefused
 from dfbatch.ledger import blobs
 from dfbatch.version import __version__
 
 MOST_QUEUED = 50_000
 """A streamed batch takes no more while this many of its jobs wait: that is the back-pressure on its source."""
+_POLL_S = 0.1
+_WAITING = ("queued", "scheduled", "paused", "retrying")
 _logger = logging.getLogger("dfbatch.client")
 
 
@@ -32,7 +35,7 @@ def submit(
     _check_resources(packed)
     session.check_open()
     session.call("health")
-    verifier_sha = blobs.put(session.storage, packed.data, "verifiers")
+    verifier_sha = _store_verifier(session, packed.data)
     first = source if isinstance(source, Payload) else next(source, None)
     if first is None:
         raise InvalidInput("source", "is a stream without a single item", "Give at least one")
@@ -81,21 +84,44 @@ def _feed(session: Session, batch_id: str, stream: Stream, n: int) -> None:
         with stream:
             for payload in stream:
                 _store_blobs(session, payload)
-                while _queued(session, batch_id) > MOST_QUEUED:
-                    time.sleep(0.1)
-                n = session.call("extend", batch_id, payload.n, n, jobs_table(payload), payload.inputs)
+                if not _wait_for_room(session, batch_id):
+                    return
+                n = _extend(session, batch_id, payload, n)
     except DfbatchError as error:
         reason = str(error)
-        _logger.error("Batch %s could not be fed any more: %s", batch_id, error)
+        if not session.closed:
+            _logger.error("Batch %s could not be fed any more: %s", batch_id, error)
     except Exception as error:
         reason = f"The source raised {type(error).__name__}: {error}"
         _logger.exception("The source of batch %s failed", batch_id)
-    if not session.closed:
+    try:
         session.call("seal", batch_id, reason)
+    except DfbatchError as error:
+        if not session.closed:
+            _logger.error("Batch %s could not be sealed: %s", batch_id, error)
 
 
-def _queued(session: Session, batch_id: str) -> int:
-    return session.progress(batch_id).counts.get("queued", 0)
+def _wait_for_room(session: Session, batch_id: str) -> bool:
+    """Waits while too many jobs wait; False if the batch was stopped and takes no more."""
+    while True:
+        snapshot = session.progress(batch_id)
+        if snapshot.status.is_terminal or snapshot.status is BatchState.CANCELLING:
+            return False
+        if sum(snapshot.counts.get(state, 0) for state in _WAITING) <= MOST_QUEUED:
+            return True
+        time.sleep(_POLL_S)
+
+
+def _extend(session: Session, batch_id: str, payload: Payload, n: int) -> int:
+    """Add a slice after the first ``n`` jobs; while the queue is full or the ledger refuses, again and again."""
+    while True:
+        try:
+            have: int = session.call("extend", batch_id, payload.n, n, jobs_table(payload), payload.inputs)
+        except (QueueFull, StorageRefused) as error:
+            _logger.debug("Batch %s is not extended yet: %s", batch_id, error)
+            time.sleep(_POLL_S)
+        else:
+            return have
 
 
 def _store_blobs(session: Session, payload: Payload) -> None:
