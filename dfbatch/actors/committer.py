@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from dfbatch.actors.outcome_rows import OutcomeRows, merged, with_commit_id
-from dfbatch.errors import LedgerFenced, StorageRefused
+from dfbatch.errors import LedgerError, LedgerFenced, StorageRefused
 from dfbatch.ledger.writer import CommitGroup, LedgerWriter
 
 GATHER_S = 0.25
@@ -31,7 +31,8 @@ class Pending:
     """Something to be made durable. ``build`` runs in the committer's thread and returns tables by name.
 
     ``tag`` comes back to the shell. ``alone``: a submit; it is refused rather than
-    kept, so it never shares a commit with rows that must not be lost.
+    kept, so it never shares a commit with rows that must not be lost. ``fallback``
+    makes plain rows of outcomes whose own columns cannot be put together.
     """
 
     build: Callable[[], OutcomeRows | dict[str, pa.Table]]
@@ -39,6 +40,7 @@ class Pending:
     n_rows: int = 0
     urgent: bool = False
     alone: bool = False
+    fallback: Callable[[Exception], OutcomeRows] | None = None
     since: float = field(default_factory=time.monotonic)
 
 
@@ -150,7 +152,7 @@ class Committer:
         commit_id = self._writer.next_commit_id()
         tables: dict[str, list[pa.Table]] = {}
         for pending in part:
-            built = pending.build()
+            built = _built(pending)
             for name, table in _by_name(built, commit_id).items():
                 tables.setdefault(name, []).append(table)
         return CommitGroup({name: merged(parts) for name, parts in tables.items()}, commit_id)
@@ -167,8 +169,19 @@ class Committer:
         except LedgerFenced as error:
             self._fenced = error
             self._report(Done([], error))
-        except StorageRefused as error:
-            _logger.warning("Upkeep of the ledger was refused, and is tried again: %s", error)
+        except LedgerError as error:
+            _logger.warning("Upkeep of the ledger failed, and is tried again: %s", error)
+
+
+def _built(pending: Pending) -> OutcomeRows | dict[str, pa.Table]:
+    try:
+        return pending.build()
+    except (pa.ArrowException, ValueError, TypeError, KeyError, IndexError) as error:
+        if pending.fallback is None:
+            raise
+        # One report that does not fit must not keep the rows of all others from the ledger.
+        _logger.exception("The columns of a report cannot be put together; its outcomes are kept without them")
+        return pending.fallback(error)
 
 
 def _by_name(built: OutcomeRows | dict[str, pa.Table], commit_id: int) -> dict[str, pa.Table]:

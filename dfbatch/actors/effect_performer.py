@@ -16,7 +16,7 @@ import pyarrow as pa
 from dfbatch.actors.committer import Done, Pending
 from dfbatch.actors.manager_base import ManagerBase
 from dfbatch.actors.messages import Outcomes
-from dfbatch.actors.outcome_rows import OutcomeRows, rows_of_decided, rows_of_suspects, rows_of_taken
+from dfbatch.actors.outcome_rows import OutcomeRows, bare_rows, rows_of_decided, rows_of_suspects, rows_of_taken
 from dfbatch.core import effects as fx
 from dfbatch.core import events
 from dfbatch.core.states import FIRST_TERMINAL_CODE, JobState
@@ -119,6 +119,7 @@ class EffectPerformer(ManagerBase):
             lambda: rows_of_taken(desk.facts, effect, node),
             RowsTag(effect.batch_id, counts, effect.worker, outcomes.seq),
             len(effect.positions),
+            lambda error: bare_rows(desk.facts, effect, node, error),
         )
 
     def _write_decided(self, effect: fx.OutcomesDecided) -> None:
@@ -149,11 +150,11 @@ class EffectPerformer(ManagerBase):
             len(effect.indices),
         )
 
-    def _put(self, build: Any, tag: RowsTag, n_rows: int) -> None:
+    def _put(self, build: Any, tag: RowsTag, n_rows: int, fallback: Any = None) -> None:
         """To the committer; at once if the batch has nothing else to wait for."""
         batch = self.state.batches.get(tag.batch_id)
         urgent = batch is None or (batch.sealed and batch.jobs.n_open == 0)
-        self.committer.put(Pending(build, tag, n_rows, urgent))
+        self.committer.put(Pending(build, tag, n_rows, urgent, fallback=fallback))
 
     def _end_batch(self, effect: fx.BatchEnded) -> None:
         desk = self.desks[effect.batch_id]
@@ -166,6 +167,15 @@ class EffectPerformer(ManagerBase):
             "finished_at": self.now().wall,
         }
         self.note("batch_finished", effect.batch_id, detail=detail)
+
+    def workers_wanted(self) -> int:
+        """Workers for the work that could run now; the pool keeps it within its limits."""
+        waiting = running = 0
+        for batch in self.state.batches.values():
+            if batch.finished_as is None:
+                running += batch.n_running
+                waiting += batch.n_waiting if batch.has_ready_work() else 0
+        return waiting + running
 
     def confirm_after_backlog(self, worker: str, seq: int) -> None:
         """Tell the worker that a report without news is settled, once what came before it is durable."""

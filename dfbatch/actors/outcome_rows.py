@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,18 @@ def rows_of_taken(facts: BatchFacts, effect: OutcomesTaken, node: str) -> Outcom
     failed = effect.error_class != ErrorClass.NONE
     if failed.any():
         rows.attempts = _attempts(facts, effect, message, failed, node)
+    return rows
+
+
+def bare_rows(facts: BatchFacts, effect: OutcomesTaken, node: str, error: Exception) -> OutcomeRows:
+    """The same outcomes without what the verifier returned, and with the reason: they cannot be put into columns."""
+    plain = replace(effect.payload, report=None, output=None)
+    rows = rows_of_taken(facts, replace(effect, payload=plain), node)
+    if rows.results is not None and effect.payload.failures is None:
+        n = len(rows.results)
+        text = f"What the verifier returned does not fit into the table: {error}"
+        for name, value in (("error_type", "OutputInvalid"), ("error_message", text)):
+            rows.results = rows.results.set_column(rows.results.schema.get_field_index(name), name, constant(value, n))
     return rows
 
 
