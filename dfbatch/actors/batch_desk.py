@@ -30,6 +30,7 @@ class BatchDesk:
     verdicts: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    extending: asyncio.Lock = field(default_factory=asyncio.Lock)
     steps: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
 
     def tally(self, effect: OutcomesTaken, outcomes: Outcomes) -> None:

@@ -97,12 +97,3 @@ class ControlCalls(SubmitCalls):
         await self.ready()
         self.pool.set_limits(low, high)
         self.pool.reconcile(self.workers_wanted())
-
-    def workers_wanted(self) -> int:
-        """Workers for the work that could run now; the pool keeps it within its limits."""
-        waiting = running = 0
-        for batch in self.state.batches.values():
-            if batch.finished_as is None:
-                running += batch.n_running
-                waiting += batch.n_waiting if batch.has_ready_work() else 0
-        return waiting + running

@@ -112,9 +112,18 @@ class Manager(ControlCalls, WatchCalls, WorkerCalls):
             elif event.paused == INTERRUPTED and interrupted:
                 self.note("paused", batch_id=event.spec.batch_id, detail={"reason": INTERRUPTED})
             self.perform(self.state.handle(event, now))
+            if opened.interrupted and not event.spec.sealed:
+                self._seal_orphan(event.spec.batch_id)
         if opened.recovered.batches and not opened.interrupted and opened.epoch > 1:
             self.state.hold_leases_until = now.mono + RECOVERY_GRACE_S
         self.pool.attach(self)
+
+    def _seal_orphan(self, batch_id: str) -> None:
+        """The process that streamed its items ended with its kernel: no more will come."""
+        reason = "The process that streamed the items ended before the stream did."
+        n_jobs = len(self.state.batch(batch_id).jobs)
+        self.note("sealed", batch_id, detail={"n_jobs": n_jobs, "reason": reason})
+        self.perform(self.state.handle(events.BatchSealed(batch_id, reason), self.now()))
 
     def _replay_queues(self, opened: OpenedLedger, now: Instant) -> None:
         for event in opened.recovered.queue_events:

@@ -69,6 +69,7 @@ def recovered_event(found: RecoveredBatch, interrupted: bool) -> BatchRecovered:
         paused=paused or (INTERRUPTED if interrupted else None),
         priority=next((e["detail"]["priority"] for e in reversed(found.events) if e["kind"] == "priority"), None),
         stop=_stop(found.events),
+        redriven_at=next((e["at"].timestamp() for e in reversed(found.events) if e["kind"] == "redriven"), None),
     )
 
 

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from dfbatch.actors.committer import Pending
 from dfbatch.actors.effect_performer import EffectPerformer
+from dfbatch.actors.manager_base import ManagerConfig, PoolPort
 from dfbatch.actors.messages import Submit
 from dfbatch.actors.recovering import spec_of_row
 from dfbatch.actors.submit_rows import batch_row, batches_table, job_tables, payload_table
+from dfbatch.clock import Clock
 from dfbatch.core import events
+from dfbatch.core.batch import BatchSpec
 from dfbatch.core.ids import new_batch_id
-from dfbatch.errors import InvalidInput, StorageRefused
+from dfbatch.errors import DfbatchError, InvalidInput, StorageRefused
 
 SEED_BYTES = 64 << 20
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Arrival:
+    content: str
+    settled: asyncio.Future[None]
+
+
 class SubmitCalls(EffectPerformer):
     """The part of the Manager that takes work in."""
+
+    def __init__(self, config: ManagerConfig, pool: PoolPort, clock: Clock | None = None) -> None:
+        super().__init__(config, pool, clock)
+        self._arriving: dict[str, _Arrival] = {}
+        """Submits on their way to the ledger, by batch id."""
 
     async def submit(self, message: Submit, verifier_sha: str) -> str:
         """Make a batch durable and start it; returns its id. A repeat of ``submit_id`` or ``key`` gives the same batch.
@@ -33,60 +49,100 @@ class SubmitCalls(EffectPerformer):
                 f"The ledger refuses writes ({self.state.storage_refusing}); nothing was accepted. "
                 f"Make room or mend the storage, then submit again."
             )
+        content_of = await self._content_of(message.key)
         now = self.now()
-        batch_id = self._fresh_id(now.wall)
-        row = batch_row(message, batch_id, verifier_sha, now.wall)
+        row = batch_row(message, self._fresh_id(now.wall), verifier_sha, now.wall)
         spec = spec_of_row(row, message.n_jobs)
-        admission = self.state.admit(spec, {b: s.spec.content for b, s in self.state.batches.items()})
-        if admission.existing is not None:
-            return admission.existing
+        existing = self.state.admit(spec, content_of).existing
+        if existing is not None:
+            if existing in self._arriving:  # acknowledged means durable, for the repeat too
+                await asyncio.shield(self._arriving[existing].settled)
+            return existing
+        await self._arrive(spec, row, message)
+        return spec.batch_id
+
+    async def _arrive(self, spec: BatchSpec, row: dict[str, Any], message: Submit) -> None:
+        """Write the rows, then let the batch begin; on failure its place is given back."""
+        arrival = self._arriving[spec.batch_id] = _Arrival(spec.content, asyncio.get_running_loop().create_future())
 
         def build() -> dict[str, pa.Table]:
-            tables = job_tables(batch_id, 0, message.n_jobs, message.jobs, message.inputs) if message.n_jobs else {}
+            tables = job_tables(spec.batch_id, 0, spec.n_jobs, message.jobs, message.inputs) if spec.n_jobs else {}
             return {**tables, "batches": batches_table(row)}
 
         try:
-            await self.durable(Pending(build, None, message.n_jobs, urgent=True, alone=True))
-        except BaseException:
+            await self.durable(Pending(build, None, spec.n_jobs, urgent=True, alone=True))
+        except BaseException as error:
             self.state.withdraw(spec)
+            arrival.settled.set_exception(error if isinstance(error, DfbatchError) else StorageRefused(str(error)))
+            arrival.settled.exception()  # nobody need have waited for it
             raise
-        desk = self.make_desk(row)
-        self._seed(desk.payload, 0, message)
-        self.perform(self.state.handle(events.BatchSubmitted(spec), self.now()))
-        self.pool.reconcile(message.n_jobs)
-        return batch_id
+        else:
+            desk = self.make_desk(row)
+            self._seed(desk.payload, 0, message)
+            self.perform(self.state.handle(events.BatchSubmitted(spec), self.now()))
+            self.pool.reconcile(self.workers_wanted())
+            arrival.settled.set_result(None)
+        finally:
+            del self._arriving[spec.batch_id]
+
+    async def _content_of(self, key: str | None) -> dict[str, str]:
+        """What was submitted under this key before, wherever that batch is by now."""
+        batch_id = self.state.keys.get(key) if key is not None else None
+        if batch_id is None:
+            return {}
+        if batch_id in self._arriving:
+            return {batch_id: self._arriving[batch_id].content}
+        if batch_id in self.state.batches:
+            return {batch_id: self.state.batches[batch_id].spec.content}
+        reader = self.ledger.reader
+        rows = await asyncio.get_running_loop().run_in_executor(
+            None, lambda: reader.read("batches", batch_id=batch_id, columns=["batch_id", "options"]).to_pylist()
+        )
+        return {row["batch_id"]: json.loads(row["options"]).get("content", "") for row in rows}
 
     async def extend(self, batch_id: str, n: int, first: int, jobs: pa.Table | None, inputs: pa.Table | None) -> int:
-        """Add jobs ``first .. first + n`` to a streamed batch; returns how many it has. A repeat changes nothing."""
+        """Add jobs ``first .. first + n`` to a streamed batch; returns how many it has. A repeat changes nothing.
+
+        Raises QueueFull (come again later), InvalidInput if the batch is sealed, StorageRefused.
+        """
         await self.ready()
-        batch = self.state.batch(batch_id)
-        have = len(batch.jobs)
-        if first + n <= have:
-            return have
-        if first != have or batch.sealed:
-            raise InvalidInput("batch", f"{batch_id} has {have} jobs and cannot be extended at {first}")
-        await self.durable(
-            Pending(lambda: job_tables(batch_id, first, n, jobs, inputs), None, n, urgent=True, alone=True)
-        )
-        table = payload_table(n, jobs, inputs)
-        if table.nbytes <= SEED_BYTES:
-            await asyncio.get_running_loop().run_in_executor(
-                self.readers, self.desks[batch_id].payload.seed, table, first
-            )
-        self.perform(self.state.handle(events.BatchExtended(batch_id, n), self.now()))
-        return first + n
+        self.state.batch(batch_id)
+        async with self.desks[batch_id].extending:  # a repeat waits for what it repeats
+            batch = self.state.batch(batch_id)
+            have = len(batch.jobs)
+            if first + n <= have:
+                return have
+            if first != have or batch.sealed:
+                raise InvalidInput("batch", f"{batch_id} has {have} jobs and cannot be extended at {first}")
+            self.state.admit_more(batch_id, n)
+            try:
+                await self.durable(
+                    Pending(lambda: job_tables(batch_id, first, n, jobs, inputs), None, n, urgent=True, alone=True)
+                )
+            except BaseException:
+                self.state.withdraw_more(batch_id, n)
+                raise
+            table = payload_table(n, jobs, inputs)
+            if table.nbytes <= SEED_BYTES:
+                await asyncio.get_running_loop().run_in_executor(
+                    self.readers, self.desks[batch_id].payload.seed, table, first
+                )
+            self.perform(self.state.handle(events.BatchExtended(batch_id, n, first), self.now()))
+            return first + n
 
     async def seal(self, batch_id: str, reason: str | None = None) -> None:
         """No more jobs will come."""
         await self.ready()
-        batch = self.state.batch(batch_id)
-        if not batch.sealed:
-            await self.noted("sealed", batch_id, {"n_jobs": len(batch.jobs), "reason": reason})
-            self.perform(self.state.handle(events.BatchSealed(batch_id, reason), self.now()))
+        self.state.batch(batch_id)
+        async with self.desks[batch_id].extending:
+            batch = self.state.batch(batch_id)
+            if not batch.sealed:
+                await self.noted("sealed", batch_id, {"n_jobs": len(batch.jobs), "reason": reason})
+                self.perform(self.state.handle(events.BatchSealed(batch_id, reason), self.now()))
 
     def _fresh_id(self, wall: float) -> str:
-        taken = {*self.desks, *self.state.submit_ids.values()}
-        while (batch_id := new_batch_id(wall, self.rng)) in taken:
+        taken = {*self.desks, *self._arriving, *self.state.submit_ids.values()}
+        while (batch_id := new_batch_id(wall, self.rng)) in taken or self.state.is_taken(batch_id):
             pass
         return batch_id
 

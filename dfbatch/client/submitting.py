@@ -124,6 +124,15 @@ def _extend(session: Session, batch_id: str, payload: Payload, n: int) -> int:
             return have
 
 
+def _store_verifier(session: Session, data: bytes) -> str:
+    """Its SHA-256. What this session has stored once is not synced to the disk again."""
+    sha = hashlib.sha256(data).hexdigest()
+    if sha not in session.stored_verifiers:
+        blobs.put(session.storage, data, "verifiers")
+        session.stored_verifiers.add(sha)
+    return sha
+
+
 def _store_blobs(session: Session, payload: Payload) -> None:
     """Bytes given by value are in the ledger before the submit is acknowledged."""
     for data in payload.new_blobs.values():

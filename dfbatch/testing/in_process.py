@@ -119,6 +119,8 @@ class InProcess:
         return self.client
 
     def __exit__(self, *_: Any) -> None:
+        if self.client is not None:
+            self.client.close()
         with contextlib.suppress(DfbatchError):
             self.link().call("shutdown", timeout_s=60.0)
         self._end()
