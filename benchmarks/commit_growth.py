@@ -35,7 +35,8 @@ def measure(quick: bool) -> Findings:
     tenth = n // 10
     early, late = commits[:tenth], commits[-tenth:]
     first, last = quantile(early, 0.99), quantile(late, 0.99)
-    note = f"p99 {_ms(first)}, then {_ms(last)} ms; median {_ms(quantile(early, 0.5))}, then {_ms(quantile(late, 0.5))} ms"
+    medians = f"median {_ms(quantile(early, 0.5))}, then {_ms(quantile(late, 0.5))} ms"
+    note = f"p99 {_ms(first)}, then {_ms(last)} ms; {medians}"
     runs = [Measurement("commit", "all", n, sum(commits)), Measurement("upkeep", "all", n, sum(upkeep))]
     facts = {
         "p99_by_tenth_ms": [round(1e3 * quantile(commits[k * tenth : (k + 1) * tenth], 0.99), 2) for k in range(10)],
