@@ -172,6 +172,7 @@ class Manager(ControlCalls, WatchCalls, WorkerCalls):
         if self.status in ("stopped", "stopping"):
             return
         self.status = "stopping"
+        self.wake_all()
         await self.pool.close()
         self.wake_all()
         if self.committing is not None:

@@ -87,6 +87,7 @@ class Worker:
         self._context = JobContext()
         self._epoch = 0
         self._meeting = threading.Lock()
+        self._parked = False
         self._stopping = threading.Event()
         self._left = threading.Event()
         self._work = HeldWork(self._stopping)
@@ -104,10 +105,13 @@ class Worker:
             self._run_loop()
         finally:
             self.stop()
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join(timeout=15.0)
-            self._say_goodbye()
+            started = [thread for thread in threads if thread.ident is not None]
+            with self._work.condition:
+                parked = self._parked
+            if not parked:
+                _join(started)
+            self._say_goodbye()  # which ends a parked call too
+            _join(started)
             self._left.set()
 
     def stop(self) -> None:
@@ -178,6 +182,7 @@ class Worker:
             reply = self._exchange(message)
             if reply is None:
                 return
+            self._parked = False
             refused_at = self._take_reply(message, reply)
 
     def _next_exchange(self, refused_at: float) -> Exchange:
@@ -185,7 +190,9 @@ class Worker:
         want = not self._stopping.is_set() and self._work.has_room(refused_at)
         # Unconfirmed outcomes make the worker ask again soon, to hear that they are durable.
         idle = self._work.is_empty()
-        return Exchange(self.name, self.incarnation, self._epoch, self._work.begin_sending(), want, idle)
+        outcomes = self._work.begin_sending()
+        self._parked = want and idle and not outcomes
+        return Exchange(self.name, self.incarnation, self._epoch, outcomes, want, idle)
 
     def _exchange(self, message: Exchange) -> ExchangeReply | None:
         try:
@@ -290,6 +297,11 @@ class Worker:
         """Called with the lock held."""
         if self._idle_s is not None and self._work.idle_s() > self._idle_s:
             self.stop()
+
+
+def _join(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join(timeout=15.0)
 
 
 def _resident_bytes() -> int:

@@ -73,6 +73,7 @@ class WorkerCalls(EffectPerformer):
     async def leave(self, worker: str, incarnation: str) -> None:
         await self.ready_for_workers()
         self.perform(self.state.handle(events.WorkerLeft(worker, incarnation), self.now()))
+        self.wake(worker)
         for memory in (self.wakes, self.recalls, self.durable_seq, self.beats, self.pids):
             memory.pop(worker, None)
         self.leaving.discard(worker)
