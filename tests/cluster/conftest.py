@@ -68,10 +68,10 @@ def head_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "--include-dashboard=false", "--num-cpus=3", "--object-store-memory=150000000", "--disable-usage-stats",
         "--dashboard-agent-listen-port=0", "--no-monitor",
     ]  # fmt: skip
-    log = (folder / "start.log").open("w")
-    starter = subprocess.Popen(
-        command, env=environment, start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-    )
+    with (folder / "start.log").open("w") as log:
+        starter = subprocess.Popen(
+            command, env=environment, start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
     assert starter.wait(90) == 0, (folder / "start.log").read_text()
     address = (folder / "ray_current_cluster").read_text().strip()
     yield address
