@@ -119,14 +119,20 @@ class Committer:
     def _commit(self, part: list[Pending], keep: bool) -> None:
         tags = [p.tag for p in part]
         try:
-            group = self._group(part)
-            self._write(group, keep)
+            self._write(self._group(part), keep)
         except LedgerFenced as error:
             self._fenced = error
             self._report(Done(tags, error))
-        except Exception as error:
-            _logger.exception("A commit failed")
+        except StorageRefused as error:
             self._report(Done(tags, error))
+        except Exception as error:
+            if len(part) > 1:
+                # Rows that no table takes must not cost the others theirs.
+                for pending in part:
+                    self._commit([pending], keep)
+            else:
+                _logger.exception("A commit failed")
+                self._report(Done(tags, error))
         else:
             self._report(Done(tags))
 

@@ -22,21 +22,21 @@ class ControlCalls(SubmitCalls):
     """The part of the Manager that operators talk to."""
 
     async def pause(self, batch_id: str) -> None:
-        await self.ready()
+        await self.ready_to_write()
         batch = self.state.batch(batch_id)
         if batch.paused is None or batch.finished_as is not None:
             self.perform(self.state.handle(events.BatchPaused(batch_id), self.now()))
             await self.noted("paused", batch_id, {"reason": "paused"})
 
     async def resume(self, batch_id: str) -> None:
-        await self.ready()
+        await self.ready_to_write()
         if self.state.batch(batch_id).paused is not None:
             await self.noted("resumed", batch_id, {})
             self.perform(self.state.handle(events.BatchResumed(batch_id), self.now()))
 
     async def cancel(self, batch_id: str, reason: str = "") -> None:
         """Every job without an outcome becomes ``cancelled``; durable as one row, however many jobs there are."""
-        await self.ready()
+        await self.ready_to_write()
         batch = self.state.batch(batch_id)
         if batch.finished_as is not None or batch.stopping is not None:
             return
@@ -47,18 +47,18 @@ class ControlCalls(SubmitCalls):
         self.perform(self.state.handle(events.BatchStopped(batch_id, stop), self.now()))
 
     async def cancel_job(self, batch_id: str, index: int) -> None:
-        await self.ready()
+        await self.ready_to_write()
         self.perform(self.state.handle(events.JobsCancelled(batch_id, np.array([index], np.int64)), self.now()))
 
     async def set_priority(self, batch_id: str, priority: int) -> None:
-        await self.ready()
+        await self.ready_to_write()
         self.state.batch(batch_id)
         await self.noted("priority", batch_id, {"priority": priority})
         self.perform(self.state.handle(events.PriorityChanged(batch_id, priority), self.now()))
 
     async def redrive(self, batch_id: str, indices: npt.NDArray[np.int64] | None = None) -> int:
         """Begin the next generation of jobs that failed, expired or were cancelled; returns how many."""
-        await self.ready()
+        await self.ready_to_write()
         if batch_id not in self.state.batches:
             await self._bring_back(batch_id)
         batch = self.state.batch(batch_id)
@@ -86,7 +86,7 @@ class ControlCalls(SubmitCalls):
 
     async def set_queue(self, queue: str, changes: Mapping[str, Any], paused: bool | None = None) -> dict[str, Any]:
         """Change limits of a queue; they persist. Returns the policy in force."""
-        await self.ready()
+        await self.ready_to_write()
         policy = self.state.queue(queue).policy.changed(**changes) if changes else None
         detail = {"policy": policy.as_options() if policy else None, "paused": paused}
         await self.noted("queue_changed", None, detail, queue)

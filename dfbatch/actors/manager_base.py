@@ -16,7 +16,7 @@ from dfbatch.actors.opening import OpenedLedger
 from dfbatch.clock import Clock, SystemClock
 from dfbatch.core.instant import Instant
 from dfbatch.core.manager import ManagerState
-from dfbatch.errors import LedgerFenced, ManagerRecovering
+from dfbatch.errors import LedgerFenced, ManagerRecovering, StorageRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,15 @@ class ManagerBase:
             raise LedgerFenced("manager", self.state.epoch, self.state.epoch + 1)
         if self.status != "running":
             raise ManagerRecovering(0.2, self.reason or self.status)
+
+    async def ready_to_write(self) -> None:
+        """As ``ready``; raises StorageRefused too while nothing could be made durable."""
+        await self.ready()
+        if self.state.storage_refusing is not None:
+            raise StorageRefused(
+                f"The ledger refuses writes ({self.state.storage_refusing}); nothing was changed. "
+                f"Make room or mend the storage, then try again."
+            )
 
     async def ready_for_workers(self) -> None:
         """As ``ready``, but a manager that is stopping still takes what workers bring."""

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.types as at
 
 from dfbatch.errors import OutputInvalid
+from dfbatch.ledger.arrow_types import storable
 
 VALUE = "value"
 
@@ -18,48 +19,70 @@ def output_table(values: Sequence[Any]) -> tuple[pa.Table | None, dict[int, Outp
 
     A mapping gives a column per key; any other value stands in the column ``value``.
     """
-    rows = [value if isinstance(value, Mapping) else {VALUE: value} for value in values]
     try:
-        column = pa.array(rows)
-        return _stored(column), {}
-    except (
-        pa.ArrowInvalid,
-        pa.ArrowTypeError,
-        pa.ArrowNotImplementedError,
-        OverflowError,
-        UnicodeEncodeError,
-        TypeError,
-    ):
-        return _one_by_one(values, rows)
+        column = pa.array([_row(value) for value in values])
+        _check_kind(column.type)
+    except Exception:  # a mapping of user code may raise anything
+        return _one_by_one(values)
+    return _stored(column), {}
 
 
-def _one_by_one(values: Sequence[Any], rows: Sequence[Any]) -> tuple[pa.Table | None, dict[int, OutputInvalid]]:
+def _row(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value
+    return dict(value) if isinstance(value, Mapping) else {VALUE: value}
+
+
+def _one_by_one(values: Sequence[Any]) -> tuple[pa.Table | None, dict[int, OutputInvalid]]:
     """The slow way: each row alone, then grown into the type of those before."""
     errors: dict[int, OutputInvalid] = {}
-    good: list[Any] = []
+    rows: list[Any] = []
     kind: Any = None
-    for position, row in enumerate(rows):
+    for position, value in enumerate(values):
+        row = None
         try:
+            row = _row(value)
             one = pa.array([row]).type
-            kind = (
-                one
-                if kind is None
-                else pa.unify_schemas(
-                    [pa.schema([("output", kind)]), pa.schema([("output", one)])], promote_options="permissive"
-                )
-                .field(0)
-                .type
-            )
-            good.append(row)
-        except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError) as error:
-            errors[position] = OutputInvalid(
-                f"The verifier returned {_shown(values[position])}, which does not fit into the table: {error}. "
-                f"Return a number, text, bytes, a list, or a dict of these, with the same types for every item."
-            )
-            good.append(None)
+            grown = one if kind is None else _unified(kind, one)
+            _check_kind(grown)
+            kind = grown
+        except Exception as error:
+            errors[position] = _misfit(value, error)
+            row = None
+        rows.append(row)
     if kind is None:
         return None, errors
-    return _stored(pa.array(good, kind)), errors
+    for position, row in enumerate(rows):
+        try:
+            pa.array([row], kind)  # a whole number may be too large for the fractions that came after it
+        except (pa.ArrowException, OverflowError) as error:
+            errors[position] = _misfit(values[position], error)
+            rows[position] = None
+    return _stored(pa.array(rows, kind)), errors
+
+
+def _unified(kind: pa.DataType, other: pa.DataType) -> pa.DataType:
+    schemas = [pa.schema([("output", kind)]), pa.schema([("output", other)])]
+    return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+
+
+def _check_kind(kind: pa.DataType) -> None:
+    """Raises ValueError or InvalidType for what no table of the ledger can hold."""
+    names = [kind.field(k).name for k in range(kind.num_fields)]
+    folded = [name.lower() for name in names]
+    twice = next((name for name in names if folded.count(name.lower()) > 1), None)
+    if twice is not None:
+        raise ValueError(f"the key {twice!r} occurs twice, with upper and lower case taken as one")
+    for k in range(kind.num_fields):
+        _check_kind(kind.field(k).type)
+    storable(kind, "output")
+
+
+def _misfit(value: Any, error: Exception) -> OutputInvalid:
+    return OutputInvalid(
+        f"The verifier returned {_shown(value)}, which does not fit into the table: {error}. "
+        f"Return a number, text, bytes, a list, or a dict of these, with the same types for every item."
+    )
 
 
 def _stored(column: Any) -> pa.Table | None:
@@ -90,9 +113,13 @@ def vector_output(returned: Any, n: int) -> pa.Table | None:
     if isinstance(returned, pa.Table):
         if len(returned) != n:
             raise OutputInvalid(f"verify_batch returned {len(returned)} rows for {n} items. Return one row per item.")
-        columns = [c.combine_chunks() if c.num_chunks != 1 else c.chunk(0) for c in returned.columns]
-        if not columns:
+        if not returned.num_columns:
             return None
+        try:
+            _check_kind(pa.struct(list(returned.schema)))
+        except ValueError as error:
+            raise OutputInvalid(f"verify_batch returned a table that cannot be kept: {error}") from error
+        columns = [c.combine_chunks() if c.num_chunks != 1 else c.chunk(0) for c in returned.columns]
         return _stored(pa.StructArray.from_arrays(columns, fields=list(returned.schema)))
     try:
         values = list(returned)

@@ -43,12 +43,7 @@ class SubmitCalls(EffectPerformer):
 
         Raises QueueFull, KeyConflict, StorageRefused; nothing was accepted then.
         """
-        await self.ready()
-        if self.state.storage_refusing is not None:
-            raise StorageRefused(
-                f"The ledger refuses writes ({self.state.storage_refusing}); nothing was accepted. "
-                f"Make room or mend the storage, then submit again."
-            )
+        await self.ready_to_write()
         content_of = await self._content_of(message.key)
         now = self.now()
         row = batch_row(message, self._fresh_id(now.wall), verifier_sha, now.wall)
@@ -105,7 +100,7 @@ class SubmitCalls(EffectPerformer):
 
         Raises QueueFull (come again later), InvalidInput if the batch is sealed, StorageRefused.
         """
-        await self.ready()
+        await self.ready_to_write()
         self.state.batch(batch_id)
         async with self.desks[batch_id].extending:  # a repeat waits for what it repeats
             batch = self.state.batch(batch_id)
@@ -132,7 +127,7 @@ class SubmitCalls(EffectPerformer):
 
     async def seal(self, batch_id: str, reason: str | None = None) -> None:
         """No more jobs will come."""
-        await self.ready()
+        await self.ready_to_write()
         self.state.batch(batch_id)
         async with self.desks[batch_id].extending:
             batch = self.state.batch(batch_id)

@@ -72,6 +72,9 @@ class WorkerCalls(EffectPerformer):
 
     async def leave(self, worker: str, incarnation: str) -> None:
         await self.ready_for_workers()
+        known = self.state.workers.get(worker)
+        if known is not None and known.incarnation != incarnation:
+            return  # another process works under this name by now
         self.perform(self.state.handle(events.WorkerLeft(worker, incarnation), self.now()))
         self.wake(worker)
         for memory in (self.wakes, self.recalls, self.durable_seq, self.beats, self.pids):
