@@ -53,6 +53,11 @@ class Batch:
         self.delayed: list[tuple[float, int, Indices]] = []
         self.suspects: deque[Indices] = deque()
         self.sealed = spec.sealed
+        self.seal_asked = spec.sealed
+        self.fed_at = now.mono
+        """Monotonic: when the producer of a streamed batch was last heard of."""
+        self.lost: str | None = None
+        """Why the stream ended before its time, or None."""
         self.paused: str | None = None
         """Why the batch is paused, or None."""
         self.stopping: BatchStop | None = None

@@ -80,6 +80,16 @@ class BatchEnded:
     batch_id: str
     state: BatchState
     counts: Mapping[str, int]
+    reason: str | None = None
+    """Why it ended otherwise than its jobs alone would say, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealDue:
+    """Make it durable that no more jobs will come, then tell so by ``BatchSealed``."""
+
+    batch_id: str
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +138,7 @@ Effect = (
     | OutcomesDecided
     | SuspectsNoted
     | BatchEnded
+    | SealDue
     | BatchReopened
     | WorkAvailable
     | Recall

@@ -8,7 +8,7 @@ import numpy as np
 
 from dfbatch.core.batch import Batch, BatchStop
 from dfbatch.core.books import FINISHED_JOBS_KEPT, FINISHED_KEPT, SUBMIT_IDS_KEPT, Books
-from dfbatch.core.effects import BatchEnded, Effect, Note, OutcomesDecided, Recall
+from dfbatch.core.effects import BatchEnded, Effect, Note, OutcomesDecided, Recall, SealDue
 from dfbatch.core.instant import Instant
 from dfbatch.core.ready import Indices
 from dfbatch.core.states import BatchState, JobState
@@ -65,7 +65,15 @@ def begin_stop(books: Books, batch: Batch, stop: BatchStop, now: Instant) -> lis
         return []
     batch.stopping = stop
     batch.stalled = None
-    return stop_open_jobs(books, batch, now)
+    return [*ask_for_seal(batch), *stop_open_jobs(books, batch, now)]
+
+
+def ask_for_seal(batch: Batch, reason: str | None = None) -> list[Effect]:
+    """Have a streamed batch sealed, once: it could not end otherwise."""
+    if batch.seal_asked:
+        return []
+    batch.seal_asked = True
+    return [SealDue(batch.batch_id, reason)]
 
 
 def stop_by_rule(books: Books, batch: Batch, stop: BatchStop, now: Instant) -> list[Effect]:
@@ -135,7 +143,8 @@ def final_state(batch: Batch) -> BatchState:
         if not too_late:
             return stop.batch_state
     if jobs.count(JobState.SUCCEEDED) == n:
-        return BatchState.SUCCEEDED
+        # Not all that was meant to come came.
+        return BatchState.SUCCEEDED if batch.lost is None else BatchState.PARTIAL
     if jobs.count(JobState.CANCELLED) == n:
         return BatchState.CANCELLED
     if jobs.count(JobState.EXPIRED) == n:
@@ -154,7 +163,12 @@ def end_if_done(books: Books, batch: Batch, now: Instant) -> list[Effect]:
     books.n_finished_jobs += len(batch.jobs)
     _forget_oldest(books)
     counts = {JobState.of(k).value: int(n) for k, n in enumerate(batch.jobs.counts) if n}
-    return [BatchEnded(batch.batch_id, batch.finished_as, counts)]
+    return [BatchEnded(batch.batch_id, batch.finished_as, counts, ended_because(batch))]
+
+
+def ended_because(batch: Batch) -> str | None:
+    """Why a batch ends otherwise than its jobs alone would say, or None."""
+    return batch.stopping.reason if batch.stopping is not None else batch.lost
 
 
 def _forget_oldest(books: Books) -> None:

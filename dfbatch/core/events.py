@@ -40,6 +40,13 @@ class BatchSealed:
     reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ProducerSeen:
+    """Whoever feeds a streamed batch lives."""
+
+    batch_id: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchRecovered:
     """An open batch read back from the ledger.
@@ -63,6 +70,8 @@ class BatchRecovered:
     priority: int | None = None
     stop: BatchStop | None = None
     redriven_at: float | None = None
+    lost: str | None = None
+    """Why its stream ended before its time, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +244,7 @@ Event = (
     BatchSubmitted
     | BatchExtended
     | BatchSealed
+    | ProducerSeen
     | BatchRecovered
     | WorkerHello
     | LeaseRequested

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dfbatch.core.batch import Batch, BatchStop
 from dfbatch.core.books import MARK_GRACE_S, Books, Worker
 from dfbatch.core.effects import Effect, Note, Recall, WorkAvailable
-from dfbatch.core.ending import stop_by_rule
+from dfbatch.core.ending import ask_for_seal, stop_by_rule
 from dfbatch.core.events import Tick
 from dfbatch.core.instant import Instant
 from dfbatch.core.leasing import may_lease, take_back
@@ -75,10 +75,24 @@ def _batch_tick(books: Books, batch: Batch, now: Instant) -> list[Effect]:
     if batch.expires_at is not None and now.mono >= batch.expires_at and batch.stopping is None:
         reason = "The deadline of the batch passed."
         effects += stop_by_rule(books, batch, BatchStop(JobState.EXPIRED, None, reason, "DeadlinePassed"), now)
+    effects += _miss_producer(books, batch, now)
     if batch.finished_as is None:
         books.place(batch, now)
         batch.stalled = stall_reason(books, batch, now)
     return effects
+
+
+def _miss_producer(books: Books, batch: Batch, now: Instant) -> list[Effect]:
+    """A stream whose producer is silent for too long is sealed with what it has."""
+    silence = now.mono - batch.fed_at
+    arriving = books.reserved.get(batch.batch_id, 0) > 0
+    if batch.seal_asked or arriving or silence < batch.spec.policy.producer_silence_s:
+        return []
+    reason = (
+        f"producer_lost: nothing was heard for {silence:.0f} s of the process that streams the items. "
+        f"The {len(batch.jobs):,} jobs it had handed over are finished."
+    )
+    return ask_for_seal(batch, reason)
 
 
 def stall_reason(books: Books, batch: Batch, now: Instant) -> str | None:

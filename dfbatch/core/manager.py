@@ -24,6 +24,7 @@ _RULES: dict[type, Callable[[Books, Any, Instant], list[Effect]]] = {
     events.BatchSubmitted: submitting.on_submitted,
     events.BatchExtended: submitting.on_extended,
     events.BatchSealed: submitting.on_sealed,
+    events.ProducerSeen: submitting.on_producer_seen,
     events.BatchRecovered: submitting.on_recovered,
     events.WorkerHello: presence.on_hello,
     events.LeaseRequested: leasing.on_requested,

@@ -82,6 +82,8 @@ class BatchPolicy:
     ``max_worker_deaths``: deaths while a job ran alone before it is a dead letter.
     ``max_returns``: how often an open breaker may send a job back.
     ``fail_fast_after``: failed jobs with one error and no success that stop the batch.
+    ``producer_silence_s``: a stream whose producer gives no sign of life for so long has lost it.
+    ``source_silence_s``: so long may a stream's source take for its next item.
     """
 
     retry: Retry = field(default_factory=Retry)
@@ -93,6 +95,8 @@ class BatchPolicy:
     fail_fast_after: int = 50
     max_worker_deaths: int = 2
     max_returns: int = 20
+    producer_silence_s: float = 60.0
+    source_silence_s: float = 900.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "retry", _as_retry(self.retry))
@@ -102,6 +106,8 @@ class BatchPolicy:
         _check_limit("max_failure_ratio", self.max_failure_ratio, 0, 1)
         _check("fail_fast_after", self.fail_fast_after, 1, whole=True)
         _check("max_worker_deaths", self.max_worker_deaths, 1, 1000, whole=True)
+        _check("producer_silence_s", self.producer_silence_s, 1)
+        _check("source_silence_s", self.source_silence_s, 0.1)
         # One byte a job counts the returns.
         _check("max_returns", self.max_returns, 0, 254, whole=True)
 

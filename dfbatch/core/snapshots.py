@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dfbatch.core.batch import Batch
 from dfbatch.core.books import Books
+from dfbatch.core.ending import ended_because
 from dfbatch.core.instant import Instant
 from dfbatch.core.progress import ProgressSnapshot
 from dfbatch.core.states import FIRST_TERMINAL_CODE, BatchState, JobState
@@ -50,7 +51,6 @@ def progress(books: Books, batch_id: str, now: Instant) -> ProgressSnapshot:
     left = len(batch.jobs) - int(batch.durable.sum())
     ended = batch.finished_as is not None
     elapsed = (batch.finished_wall if ended else now.wall) - batch.spec.submitted_at
-    reason = batch.stalled or batch.paused or (batch.stopping.reason if batch.stopping else None)
     return ProgressSnapshot(
         batch_id=batch_id,
         name=batch.spec.name,
@@ -61,7 +61,20 @@ def progress(books: Books, batch_id: str, now: Instant) -> ProgressSnapshot:
         eta_s=left / rate if rate > 0 and left and batch.sealed else None,
         elapsed_s=max(0.0, elapsed),
         workers=len({lease.worker for lease in books.leases.values() if lease.batch_id == batch_id}),
-        reason=reason,
+        reason=_reason(books, batch),
         queue=batch.spec.queue,
         updated_at=now.wall,
     )
+
+
+def _reason(books: Books, batch: Batch) -> str | None:
+    """Why the batch does not simply run, or did not simply end."""
+    queue = books.queue(batch.spec.queue)
+    if batch.finished_as is None and batch.stopping is None:
+        if batch.paused or batch.stalled:
+            return batch.paused or batch.stalled
+        if queue.paused:
+            return f"queue '{queue.name}' is paused"
+        if books.storage_refusing is not None:
+            return f"storage refuses writes: {books.storage_refusing}"
+    return ended_because(batch)

@@ -9,8 +9,8 @@ import numpy as np
 from dfbatch.core.batch import LONGEST_RETURN_S, Batch, BatchSpec
 from dfbatch.core.books import Books
 from dfbatch.core.effects import Effect, Note, WorkAvailable
-from dfbatch.core.ending import end_if_done, stop_if_too_many_failed, stop_open_jobs
-from dfbatch.core.events import BatchExtended, BatchRecovered, BatchSealed, BatchSubmitted
+from dfbatch.core.ending import ask_for_seal, end_if_done, stop_if_too_many_failed, stop_open_jobs
+from dfbatch.core.events import BatchExtended, BatchRecovered, BatchSealed, BatchSubmitted, ProducerSeen
 from dfbatch.core.instant import Instant
 from dfbatch.core.job_table import RECOVERED_TRY
 from dfbatch.core.states import FIRST_TERMINAL_CODE, JobState
@@ -110,6 +110,7 @@ def on_extended(books: Books, event: BatchExtended, now: Instant) -> list[Effect
     if event.first is not None and event.first < start:  # said twice
         return []
     _check_extension(batch, event.n_more)
+    batch.fed_at = now.mono
     batch.jobs.grow(event.n_more)
     books.reserve(batch.spec.queue, batch.batch_id, -event.n_more)
     books.queue(batch.spec.queue).n_open += event.n_more
@@ -124,13 +125,19 @@ def on_sealed(books: Books, event: BatchSealed, now: Instant) -> list[Effect]:
     batch = books.batch(event.batch_id)
     if batch.sealed:
         return []
-    batch.sealed = True
+    batch.sealed = batch.seal_asked = True
+    batch.lost = event.reason
     effects: list[Effect] = []
     if event.reason:
         effects.append(Note("producer_lost", batch_id=batch.batch_id, detail={"reason": event.reason}))
     # What was admitted but never came takes no place any longer.
     books.reserve(batch.spec.queue, batch.batch_id, -books.reserved.get(batch.batch_id, 0))
     return [*effects, *stop_if_too_many_failed(books, batch, now), *end_if_done(books, batch, now)]
+
+
+def on_producer_seen(books: Books, event: ProducerSeen, now: Instant) -> list[Effect]:
+    books.batch(event.batch_id).fed_at = now.mono
+    return []
 
 
 def on_recovered(books: Books, event: BatchRecovered, now: Instant) -> list[Effect]:
@@ -153,14 +160,14 @@ def on_recovered(books: Books, event: BatchRecovered, now: Instant) -> list[Effe
     if len(event.result_index) or len(event.tried_index):
         batch.ready.clear()
         batch.ready.append(np.setdiff1d(jobs.in_states(JobState.QUEUED), batch.quarantined(), assume_unique=True))
-    batch.paused = event.paused
+    batch.paused, batch.lost = event.paused, event.lost
     batch.priority = spec.priority if event.priority is None else event.priority
     books.queue(spec.queue).n_open += jobs.n_open
     books.batches[spec.batch_id] = batch
     books.remember(spec.batch_id, spec.submit_id, spec.key)
     if event.stop is not None:
         batch.stopping = event.stop
-        return stop_open_jobs(books, batch, now)
+        return [*ask_for_seal(batch), *stop_open_jobs(books, batch, now)]
     books.place(batch, now)
     return [WorkAvailable(), *end_if_done(books, batch, now)]
 
