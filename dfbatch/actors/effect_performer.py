@@ -57,6 +57,8 @@ class EffectPerformer(ManagerBase):
                     self._write_suspects(effect)
                 case fx.BatchEnded():
                     self._end_batch(effect)
+                case fx.SealDue():
+                    self.spawn(self.seal_durably(effect.batch_id, effect.reason))
                 case fx.BatchReopened():
                     self.desks[effect.batch_id].ended.clear()
                 case fx.WorkAvailable():
@@ -106,6 +108,14 @@ class EffectPerformer(ManagerBase):
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.note(kind, batch_id, queue, detail=detail, tag=CallTag(future))
         await future
+
+    async def seal_durably(self, batch_id: str, reason: str | None) -> None:
+        """Seal a streamed batch once what is on its way has arrived; a sealed one stays as it is."""
+        async with self.desks[batch_id].extending:
+            batch = self.state.batch(batch_id)
+            if not batch.sealed:
+                await self.noted("sealed", batch_id, {"n_jobs": len(batch.jobs), "reason": reason})
+                self.perform(self.state.handle(events.BatchSealed(batch_id, reason), self.now()))
 
     def _write_taken(self, effect: fx.OutcomesTaken) -> None:
         desk = self.desks[effect.batch_id]
@@ -165,6 +175,7 @@ class EffectPerformer(ManagerBase):
             "verdicts": dict(desk.verdicts),
             "errors": dict(desk.errors),
             "finished_at": self.now().wall,
+            "reason": effect.reason,
         }
         self.note("batch_finished", effect.batch_id, detail=detail)
 

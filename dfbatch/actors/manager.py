@@ -46,6 +46,8 @@ class Manager(ControlCalls, WatchCalls, WorkerCalls):
         super().__init__(config, pool, clock)
         self._begun = False
         self.error: Exception | None = None
+        self.is_restarted = False
+        """True if an earlier life of this manager had the ledger, so that it must be there."""
 
     # ------------------------------------------------------------------------------------ life
 
@@ -75,18 +77,30 @@ class Manager(ControlCalls, WatchCalls, WorkerCalls):
         while True:
             begin = time.monotonic()
             try:
-                opened = await asyncio.get_running_loop().run_in_executor(None, open_ledger, self.config, self.clock)
+                opened = await asyncio.get_running_loop().run_in_executor(
+                    None, open_ledger, self.config, self.clock, self.is_restarted
+                )
+                self._replay(opened)
             except Exception as error:
-                self.reason, self.error = str(error), error
-                _logger.warning("The ledger cannot be opened yet: %s", error)
+                self.reason, self.error = str(error) or type(error).__name__, error
+                _logger.warning("The ledger cannot be opened yet: %s", error, exc_info=error)
+                await self._let_go()
                 await asyncio.sleep(delay)
                 delay = min(delay * 1.7, 5.0)
                 continue
-            self._replay(opened)
             self.recovery_s = time.monotonic() - begin
             self.status, self.reason, self.error = "running", "", None
             self.spawn(self._tick_loop())
             return
+
+    async def _let_go(self) -> None:
+        """Give up what is held of the ledger: the committer ends, the lock is free."""
+        committing, opened = self.committing, self.opened
+        self.committing, self.opened = None, None
+        if committing is not None:
+            await asyncio.get_running_loop().run_in_executor(None, committing.stop)
+        if opened is not None:
+            opened.lock.release()
 
     def _replay(self, opened: OpenedLedger) -> None:
         self.opened = opened
@@ -138,6 +152,7 @@ class Manager(ControlCalls, WatchCalls, WorkerCalls):
             await asyncio.sleep(TICK_S)
             try:
                 self.perform(self.state.handle(events.Tick(), self.now()))
+                self.spare_a_cpu()
                 self.pool.reconcile(self.workers_wanted())
                 self._release_desks()
             except Exception:
@@ -164,6 +179,16 @@ class Manager(ControlCalls, WatchCalls, WorkerCalls):
             _logger.error("This manager has ended: %s", error)
             self.status, self.reason = "fenced", str(error)
             self.wake_all()
+            self.spawn(self._end_fenced())
+
+    async def _end_fenced(self) -> None:
+        """The ledger belongs to a newer manager: the workers leave, and whoever calls is told."""
+        await self.pool.close()
+        await self._let_go()
+        await self.ended()
+
+    async def ended(self) -> None:
+        """Nothing more will be done here. Overridden where the process should end too."""
 
     # ----------------------------------------------------------------------------------- the end
 

@@ -18,6 +18,9 @@ from dfbatch.core.instant import Instant
 from dfbatch.core.manager import ManagerState
 from dfbatch.errors import LedgerFenced, ManagerRecovering, StorageRefused
 
+READ_SILENCE_S = 30.0
+"""A reader of a Dataset that was not heard of for so long reads no more."""
+
 
 @dataclass(frozen=True, slots=True)
 class ManagerConfig:
@@ -48,6 +51,10 @@ class PoolPort(Protocol):
 
     def set_limits(self, low: int, high: int) -> None: ...
 
+    def spare(self, n_cpus: int) -> None:
+        """Keep so many fewer workers than allowed; those too many leave after the item at hand."""
+        ...
+
     async def close(self) -> None:
         """All workers leave."""
         ...
@@ -74,6 +81,8 @@ class ManagerBase:
         self.beats: dict[str, Beat] = {}
         self.pids: dict[str, int] = {}
         self.leaving: set[str] = set()
+        self.dataset_reads: dict[str, float] = {}
+        """Readers of Ray Datasets, and when they were last heard of (monotonic seconds)."""
         self.event_seq = 0
         self.readers = ThreadPoolExecutor(1, thread_name_prefix="dfbatch-payload")
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -128,6 +137,12 @@ class ManagerBase:
     def make_desk(self, row: dict[str, Any]) -> BatchDesk:
         desk = self.desks[row["batch_id"]] = desk_of(row, self.ledger.reader)
         return desk
+
+    def spare_a_cpu(self) -> None:
+        """While somebody reads a Ray Dataset one CPU is left to the read, which would wait for ever otherwise."""
+        oldest = self.now().mono - READ_SILENCE_S
+        self.dataset_reads = {reader: seen for reader, seen in self.dataset_reads.items() if seen > oldest}
+        self.pool.spare(1 if self.dataset_reads else 0)
 
     def wake(self, worker: str) -> None:
         if worker in self.wakes:

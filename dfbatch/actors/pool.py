@@ -37,6 +37,8 @@ class RayPool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._manager: WorkerCalls | None = None
         self._closing = False
+        self._n_spared = 0
+        self._let_gone: set[str] = set()
 
     def attach(self, manager: ManagerBase) -> None:
         """Adopt the workers that a manager before this one has started."""
@@ -51,11 +53,35 @@ class RayPool:
 
     def set_limits(self, low: int, high: int) -> None:
         self._low, self._high = low, high
+        self._let_go()
+
+    def spare(self, n_cpus: int) -> None:
+        self._n_spared = n_cpus
+        self._let_go()
 
     def reconcile(self, n_wanted: int) -> None:
-        target = min(self._high, max(self._low, n_wanted))
+        target = min(self._most, max(self._low, n_wanted))
         while not self._closing and self._manager is not None and len(self._handles) < target:
             self._start()
+
+    @property
+    def _most(self) -> int:
+        return max(0, self._high - self._n_spared)
+
+    def _let_go(self) -> None:
+        """Workers beyond the limit leave: first those that have nothing to do, then the newest."""
+        manager = self._manager
+        staying = [name for name in self._handles if name not in self._let_gone]
+        if manager is None or self._closing or len(staying) <= self._most:
+            return
+        at_work = {name for name, worker in manager.state.workers.items() if worker.leases}
+        idle = [name for name in staying if name not in at_work]
+        busy = [name for name in reversed(staying) if name in at_work]
+        chosen = [*idle, *busy][: len(staying) - self._most]
+        self._let_gone.update(chosen)
+        manager.leaving.update(chosen)
+        for name in chosen:
+            manager.wake(name)
 
     async def close(self) -> None:
         """Ask all workers to leave, and end those that do not."""
@@ -124,6 +150,7 @@ class RayPool:
                 # It left in good order; the actor process is of no more use.
                 ray.kill(handle)
             self._handles.pop(name, None)
+            self._let_gone.discard(name)
             return
 
     def _died(self, name: str, cause: str) -> None:

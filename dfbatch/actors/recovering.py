@@ -41,7 +41,8 @@ def spec_of_row(row: Mapping[str, Any], n_jobs: int) -> BatchSpec:
 
 def recovered_event(found: RecoveredBatch, interrupted: bool) -> BatchRecovered:
     """What ``ManagerState`` must hear about one open batch. ``interrupted``: its manager ended with its kernel."""
-    sealed_as = next((e["detail"].get("n_jobs") for e in reversed(found.events) if e["kind"] == "sealed"), None)
+    sealed: dict[str, Any] = next((e["detail"] for e in reversed(found.events) if e["kind"] == "sealed"), {})
+    sealed_as = sealed.get("n_jobs")
     n_jobs = found.job_count if sealed_as is None else int(sealed_as)
     spec = spec_of_row(found.row, n_jobs)
     if sealed_as is not None and not spec.sealed:
@@ -69,6 +70,7 @@ def recovered_event(found: RecoveredBatch, interrupted: bool) -> BatchRecovered:
         paused=paused or (INTERRUPTED if interrupted else None),
         priority=next((e["detail"]["priority"] for e in reversed(found.events) if e["kind"] == "priority"), None),
         stop=_stop(found.events),
+        lost=sealed.get("reason"),
         redriven_at=next((e["at"].timestamp() for e in reversed(found.events) if e["kind"] == "redriven"), None),
     )
 

@@ -101,7 +101,7 @@ class SubmitCalls(EffectPerformer):
         Raises QueueFull (come again later), InvalidInput if the batch is sealed, StorageRefused.
         """
         await self.ready_to_write()
-        self.state.batch(batch_id)
+        self.state.handle(events.ProducerSeen(batch_id), self.now())
         async with self.desks[batch_id].extending:  # a repeat waits for what it repeats
             batch = self.state.batch(batch_id)
             have = len(batch.jobs)
@@ -126,14 +126,25 @@ class SubmitCalls(EffectPerformer):
             return first + n
 
     async def seal(self, batch_id: str, reason: str | None = None) -> None:
-        """No more jobs will come."""
+        """No more jobs will come. ``reason``: why not all came that were meant to."""
         await self.ready_to_write()
         self.state.batch(batch_id)
-        async with self.desks[batch_id].extending:
-            batch = self.state.batch(batch_id)
-            if not batch.sealed:
-                await self.noted("sealed", batch_id, {"n_jobs": len(batch.jobs), "reason": reason})
-                self.perform(self.state.handle(events.BatchSealed(batch_id, reason), self.now()))
+        await self.seal_durably(batch_id, reason)
+
+    async def feeding(self, batch_id: str) -> bool:
+        """A sign of life of whoever feeds a streamed batch; answers whether the batch takes more."""
+        await self.ready()
+        self.state.handle(events.ProducerSeen(batch_id), self.now())
+        batch = self.state.batch(batch_id)
+        return not batch.sealed and batch.stopping is None
+
+    async def reading_dataset(self, reader: str, goes_on: bool = True) -> None:
+        """A client reads a Ray Dataset: the pool leaves a CPU to the read. To be said again every few seconds."""
+        await self.ready()
+        self.dataset_reads.pop(reader, None)
+        if goes_on:
+            self.dataset_reads[reader] = self.now().mono
+        self.spare_a_cpu()
 
     def _fresh_id(self, wall: float) -> str:
         taken = {*self.desks, *self._arriving, *self.state.submit_ids.values()}

@@ -49,6 +49,9 @@ class ThreadPool:
     def set_limits(self, low: int, high: int) -> None:
         self._low, self._high = low, high
 
+    def spare(self, n_cpus: int) -> None:
+        """Threads take no CPU of Ray's from anybody."""
+
     def reconcile(self, n_wanted: int) -> None:
         self._workers = {name: w for name, w in self._workers.items() if not w.wait_left(0)}
         target = min(self._high, max(self._low, n_wanted))
