@@ -1,0 +1,796 @@
+"""Whatever happens, in whatever order: each job gets one outcome, and nothing is lost.
+
+``World`` is the model: a ledger that holds only what was committed, workers that believe what they
+were last told, and the shell's habit of performing effects. ``ManagerMachine`` lets anything happen
+to it. A soak imports the machine and gives it more examples.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from dfbatch.core import control, ending, events, leasing, snapshots
+from dfbatch.core import effects as fx
+from dfbatch.core.batch import Batch, BatchSpec, BatchStop
+from dfbatch.core.error_class import ErrorClass
+from dfbatch.core.instant import Instant
+from dfbatch.core.manager import ManagerState
+from dfbatch.core.order import AGEING_S
+from dfbatch.core.policy import BatchPolicy, QueuePolicy
+from dfbatch.core.retry import Retry
+from dfbatch.core.states import FIRST_TERMINAL_CODE, BatchState, JobState
+from dfbatch.errors import InvalidInput, QueueFull
+
+QUEUES = ("alpha", "beta")
+WORKERS = ("ann", "bob", "cid")
+CANCEL = BatchStop(JobState.CANCELLED, BatchState.CANCELLED, "Cancelled by the user.")
+
+
+@dataclass
+class Ledger:
+    """What is durable. ``tries``: the newest row of each job. ``log``: events of each batch, in order."""
+
+    specs: dict[str, BatchSpec] = field(default_factory=dict)
+    n_jobs: dict[str, int] = field(default_factory=dict)
+    sealed: set[str] = field(default_factory=set)
+    results: dict[tuple[str, int, int], int] = field(default_factory=dict)
+    tries: dict[tuple[str, int], tuple[int, int, int, bool, float]] = field(default_factory=dict)
+    log: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
+    queue_log: list[events.QueueChanged] = field(default_factory=list)
+
+    def generation(self, batch_id: str) -> np.ndarray:
+        generation = np.zeros(self.n_jobs[batch_id], np.int16)
+        for kind, detail in self.log[batch_id]:
+            if kind == "redriven":
+                generation[detail[0]] += 1
+        return generation
+
+    def add_result(self, batch_id: str, index: int, generation: int, state: int) -> None:
+        key = (batch_id, index, generation)
+        assert key not in self.results, f"two outcomes of {key}"
+        self.results[key] = state
+
+    def add_try(self, batch_id: str, index: int, row: tuple[int, int, int, bool, float]) -> None:
+        old = self.tries.get((batch_id, index))
+        if old is None or row[:3] >= old[:3]:
+            self.tries[batch_id, index] = row
+
+    def open_batches(self) -> Iterator[str]:
+        for batch_id, log in self.log.items():
+            kinds = [kind for kind, _ in log if kind in ("finished", "redriven")]
+            if not kinds or kinds[-1] == "redriven":
+                yield batch_id
+
+    def last(self, batch_id: str, *kinds: str) -> tuple[str, Any]:
+        return next(((k, d) for k, d in reversed(self.log[batch_id]) if k in kinds), ("", None))
+
+    def recovered(self, batch_id: str) -> events.BatchRecovered:
+        generation, spec = self.generation(batch_id), self.specs[batch_id]
+        ended = [(i, s) for (b, i, g), s in sorted(self.results.items()) if b == batch_id and g == generation[i]]
+        tries = [(i, r) for (b, i), r in sorted(self.tries.items()) if b == batch_id and r[0] == generation[i]]
+        kind, stop = self.last(batch_id, "stopped", "redriven")
+        redriven = np.flatnonzero(generation)
+        changed = {"n_jobs": self.n_jobs[batch_id], "sealed": batch_id in self.sealed}
+        return events.BatchRecovered(
+            BatchSpec(**{f: changed.get(f, getattr(spec, f)) for f in spec.__slots__}),
+            np.array([i for i, _ in ended], np.int64),
+            np.array([s for _, s in ended], np.uint8),
+            redriven,
+            generation[redriven],
+            np.array([i for i, _ in tries], np.int64),
+            np.array([r[1] for _, r in tries], np.int16),
+            np.array([r[2] for _, r in tries], np.int16),
+            np.array([r[3] for _, r in tries], np.bool_),
+            np.array([r[4] for _, r in tries], np.float64),
+            paused=self.last(batch_id, "paused", "resumed", "finished")[1],
+            priority=self.last(batch_id, "priority")[1],
+            stop=stop if kind == "stopped" else None,
+            redriven_at=self.last(batch_id, "redriven")[1][1] if len(redriven) else None,
+        )
+
+
+@dataclass(eq=False)
+class Report:
+    """Outcomes a worker has sent and does not know to be durable."""
+
+    lease_id: int
+    batch_id: str
+    indices: np.ndarray
+    generation: np.ndarray
+    errors: np.ndarray
+
+
+@dataclass
+class Holding:
+    """A lease as its worker sees it. ``left``: index to generation of the jobs without an outcome."""
+
+    batch_id: str
+    left: dict[int, int]
+    solo: bool
+
+
+@dataclass
+class SimWorker:
+    """A worker process. ``met``: it has said hello to the present manager."""
+
+    name: str
+    incarnation: str
+    met: bool = False
+    held: dict[int, Holding] = field(default_factory=dict)
+    unconfirmed: list[Report] = field(default_factory=list)
+
+
+class World:
+    """One ledger, its manager of the moment, and workers. Time passes only in ``pass_time``."""
+
+    def __init__(self) -> None:
+        self.now = Instant(1.7e9, 1000.0)
+        self.ledger = Ledger()
+        self.state = ManagerState(epoch=1, rng=np.random.default_rng(7))
+        self.rows: list[tuple[Callable[[], None], str, np.ndarray | None, SimWorker | None, Report | None]] = []
+        self.workers: dict[str, SimWorker] = {}
+        self.serial = itertools.count()
+        self.served_at: dict[int, float] = {}
+        self.waited: Counter[tuple[str, str]] = Counter()
+        self.born = self.now.mono
+
+    # ------------------------------------------------------------------------------- shell
+
+    def tell(self, event: events.Event, sim: SimWorker | None = None, report: Report | None = None) -> list[fx.Effect]:
+        effects = self.state.handle(event, self.now)
+        for effect in effects:
+            self.perform(effect, sim, report)
+        return effects
+
+    def perform(self, effect: fx.Effect, sim: SimWorker | None, report: Report | None) -> None:
+        match effect:
+            case fx.OutcomesTaken():
+                self.check_taken(effect)
+                self.put_taken(effect, sim, report)
+            case fx.OutcomesDecided():
+                self.put_decided(effect)
+            case fx.SuspectsNoted():
+                rows = list(zip(effect.indices, effect.generation, effect.attempts, effect.deaths, strict=True))
+                self.put(effect.batch_id, lambda: self.add_tries(effect.batch_id, rows, True, None))
+            case fx.BatchEnded():
+                self.check_ended(effect)
+                self.note(effect.batch_id, "finished", None)
+            case fx.Note(kind="stopped"):
+                assert effect.batch_id is not None
+                self.note(effect.batch_id, "stopped", self.state.batches[effect.batch_id].stopping or CANCEL)
+            case _:
+                pass
+
+    def put(
+        self,
+        batch_id: str,
+        write: Callable[[], None],
+        counts: np.ndarray | None = None,
+        sim: SimWorker | None = None,
+        report: Report | None = None,
+    ) -> None:
+        self.rows.append((write, batch_id, counts, sim, report))
+
+    def note(self, batch_id: str, kind: str, detail: Any) -> None:
+        self.put(batch_id, lambda: self.ledger.log[batch_id].append((kind, detail)))
+
+    def put_taken(self, effect: fx.OutcomesTaken, sim: SimWorker | None, report: Report | None) -> None:
+        final = effect.state >= FIRST_TERMINAL_CODE
+        columns = (effect.indices, effect.generation, effect.attempts, effect.deaths)
+        rows = [tuple(int(c[k]) for c in columns) for k in range(len(effect.indices))]
+
+        def write() -> None:
+            for row, state, ended in zip(rows, effect.state, final, strict=True):
+                if ended:
+                    self.ledger.add_result(effect.batch_id, row[0], row[1], int(state))
+            tried = np.flatnonzero(effect.error_class != ErrorClass.NONE)
+            self.add_tries(effect.batch_id, [rows[k] for k in tried], False, effect.retry_at[tried])
+
+        counts = np.bincount(effect.state, minlength=len(JobState))
+        self.put(effect.batch_id, write, counts, sim, report)
+
+    def put_decided(self, effect: fx.OutcomesDecided) -> None:
+        keys = list(zip(effect.indices.tolist(), effect.generation.tolist(), strict=True))
+
+        def write() -> None:
+            for index, generation in keys:
+                self.ledger.add_result(effect.batch_id, index, generation, effect.state.code)
+
+        counts = np.bincount([effect.state.code] * len(keys), minlength=len(JobState))
+        self.put(effect.batch_id, write, counts)
+
+    def add_tries(self, batch_id: str, rows: list[Any], suspect: bool, retry_at: np.ndarray | None) -> None:
+        for k, (index, generation, attempts, deaths) in enumerate(rows):
+            due = 0.0 if retry_at is None else float(np.nan_to_num(retry_at[k]))
+            self.ledger.add_try(batch_id, int(index), (int(generation), int(attempts), int(deaths), suspect, due))
+
+    def commit(self, n: int | None = None) -> None:
+        """The first ``n`` rows become durable, all at once."""
+        part, self.rows = self.rows[:n], self.rows[n:] if n is not None else []
+        counts: dict[str, np.ndarray] = {}
+        for write, batch_id, more, sim, report in part:
+            write()
+            if more is not None:
+                counts[batch_id] = counts.get(batch_id, 0) + more
+            if sim is not None and report in sim.unconfirmed:
+                sim.unconfirmed.remove(report)
+        if counts:
+            self.tell(events.Committed(tuple(counts.items())))
+
+    def commit_all(self) -> None:
+        while self.rows:
+            self.commit()
+
+    def crash(self) -> None:
+        """The manager dies with everything that was not durable; another one takes over."""
+        self.rows.clear()
+        self.waited.clear()
+        self.state = ManagerState(epoch=self.state.epoch + 1, rng=np.random.default_rng(8))
+        for change in self.ledger.queue_log:
+            self.tell(change)
+        for batch_id in list(self.ledger.open_batches()):
+            self.tell(self.ledger.recovered(batch_id))
+        self.state.hold_leases_until = self.now.mono + 2.0
+        for sim in self.workers.values():
+            sim.met = False
+
+    # ----------------------------------------------------------------------------- clients
+
+    def submit(self, spec: BatchSpec) -> None:
+        self.state.admit(spec)
+        limit = self.state.queue(spec.queue).policy.max_length
+        queue = self.state.queue(spec.queue)
+        assert not (limit and spec.n_jobs) or queue.n_open + queue.n_reserved <= limit, "max_length exceeded"
+        self.ledger.specs[spec.batch_id] = spec
+        self.ledger.n_jobs[spec.batch_id] = spec.n_jobs
+        self.ledger.log[spec.batch_id] = []
+        if spec.sealed:
+            self.ledger.sealed.add(spec.batch_id)
+        self.tell(events.BatchSubmitted(spec))
+
+    def extend(self, batch_id: str, n: int) -> None:
+        self.state.admit_more(batch_id, n)
+        first = self.ledger.n_jobs[batch_id]
+        self.ledger.n_jobs[batch_id] += n
+        self.tell(events.BatchExtended(batch_id, n, first))
+
+    def seal(self, batch_id: str) -> None:
+        self.ledger.sealed.add(batch_id)
+        self.tell(events.BatchSealed(batch_id))
+
+    # ----------------------------------------------------------------------------- workers
+
+    def hello(self, sim: SimWorker, mark: tuple[int, int] | None = None) -> None:
+        """As the worker does it: first what it has to report, then what it holds."""
+        if sim.name in self.state.workers:
+            for report in list(sim.unconfirmed):
+                self.send(sim, report)
+        known = self.state.workers.get(sim.name)
+        is_new = known is None or known.incarnation != sim.incarnation
+        if is_new:
+            for report in list(sim.unconfirmed):
+                self.send(sim, report)
+        held = tuple(
+            events.HeldLease(
+                k, h.batch_id, np.array(list(h.left), np.int64), np.array(list(h.left.values()), np.int16), h.solo
+            )
+            for k, h in sim.held.items()
+        )
+        before = self.deaths()
+        alone = self.lone_jobs(sim.name)
+        effects = self.tell(events.WorkerHello(sim.name, sim.incarnation, held=held, mark=mark))
+        self.check_deaths(before, alone)
+        (verdict,) = (e for e in effects if isinstance(e, fx.LeaseVerdicts))
+        sim.held = {k: h for k, h in sim.held.items() if k in verdict.kept}
+        sim.met = True
+
+    def request(self, sim: SimWorker) -> bool:
+        before = self.servable(sim.name)
+        effects = self.tell(events.LeaseRequested(sim.name))
+        granted = next((e for e in effects if isinstance(e, fx.Granted)), None)
+        if granted is None:
+            return False
+        lease = granted.lease
+        self.check_granted(lease, before)
+        left = dict(zip(lease.indices.tolist(), granted.generation.tolist(), strict=True))
+        sim.held[lease.lease_id] = Holding(lease.batch_id, left, lease.solo)
+        return True
+
+    def report(self, sim: SimWorker, lease_id: int, errors: dict[int, int]) -> None:
+        held = sim.held[lease_id]
+        indices = np.array(sorted(errors), np.int64)
+        generation = np.array([held.left.pop(i) for i in sorted(errors)], np.int16)
+        if not held.left:
+            del sim.held[lease_id]
+        codes = np.array([errors[i] for i in sorted(errors)], np.uint8)
+        report = Report(lease_id, held.batch_id, indices, generation, codes)
+        sim.unconfirmed.append(report)
+        self.send(sim, report)
+
+    def send(self, sim: SimWorker, report: Report) -> None:
+        batch = self.state.batches.get(report.batch_id)
+        before = None if batch is None else batch.jobs.attempts.copy()
+        effects = self.tell(
+            events.OutcomesReported(
+                sim.name,
+                report.lease_id,
+                report.batch_id,
+                report.indices,
+                report.generation,
+                report.errors,
+                (report.errors != 0) * np.int64(77),
+                0.01,
+            ),
+            sim,
+            report,
+        )
+        taken = [e for e in effects if isinstance(e, fx.OutcomesTaken)]
+        if not taken and report in sim.unconfirmed and not any(r[4] is report for r in self.rows):
+            sim.unconfirmed.remove(report)
+        if batch is not None and before is not None:
+            charged = np.zeros(len(before), np.int64)
+            for e in taken:
+                charged[e.indices] += (e.error_class != 0) & (e.error_class != ErrorClass.BREAKER_OPEN)
+            assert (batch.jobs.attempts == before + charged).all(), "charged for something else"
+
+    def heartbeat(self, sim: SimWorker) -> None:
+        for effect in self.tell(events.Heartbeat(sim.name, tuple(sim.held))):
+            assert isinstance(effect, fx.Recall)
+            for lease_id in effect.lease_ids:
+                del sim.held[lease_id]
+                self.tell(events.HandedBack(sim.name, lease_id))
+
+    def die(self, name: str, noticed: bool) -> None:
+        sim = self.workers.pop(name)
+        if noticed and name in self.state.workers:
+            self.tell(events.WorkerLost(name, sim.incarnation, "killed"))
+
+    def pass_time(self, seconds: float, jump: float = 0.0) -> None:
+        self.now = Instant(self.now.wall + seconds + jump, self.now.mono + seconds)
+        before = self.deaths()
+        alone = frozenset().union(
+            *(self.lone_jobs(w.name) for w in self.state.workers.values() if w.lost_at is not None)
+        )
+        self.tell(events.Tick())
+        self.check_deaths(before, alone)
+
+    # ------------------------------------------------------------------------------ checks
+
+    def deaths(self) -> dict[tuple[str, int], int]:
+        return {
+            (b.batch_id, int(i)): int(b.jobs.deaths[i])
+            for b in self.state.batches.values()
+            for i in np.flatnonzero(b.jobs.deaths)
+        }
+
+    def lone_jobs(self, worker: str) -> frozenset[tuple[str, int]]:
+        known = self.state.workers.get(worker)
+        leases = () if known is None else known.leases.values()
+        return frozenset((x.batch_id, int(x.indices[0])) for x in leases if x.solo and len(x.indices) == 1)
+
+    def check_deaths(self, before: dict[tuple[str, int], int], alone: frozenset[tuple[str, int]]) -> None:
+        for job, n in self.deaths().items():
+            if n > before.get(job, 0):
+                assert job in alone, f"{job} was charged with a death in company"
+                assert n == before.get(job, 0) + 1
+
+    def check_taken(self, effect: fx.OutcomesTaken) -> None:
+        batch = self.state.batches[effect.batch_id]
+        assert (effect.attempts <= batch.spec.policy.retry.max_attempts).all(), "too many attempts"
+        waits = effect.state == JobState.RETRYING.code
+        assert (np.isnan(effect.retry_at) == ~waits).all()
+        assert (effect.state[effect.error_class == 0] == JobState.SUCCEEDED.code).all()
+
+    def check_ended(self, effect: fx.BatchEnded) -> None:
+        """A batch has ended when, and only when, each of its jobs has its row in the ledger."""
+        generation = self.ledger.generation(effect.batch_id)
+        rows = [self.ledger.results[effect.batch_id, i, int(g)] for i, g in enumerate(generation)]
+        assert Counter(JobState.of(s).value for s in rows) == effect.counts
+        assert effect.state.is_terminal
+
+    def servable(self, worker: str) -> list[Batch]:
+        """Batches from which this worker could get a lease now, whatever the order."""
+        known = self.state.workers[worker]
+        return [
+            b
+            for b in self.state.batches.values()
+            if b.has_ready_work()
+            and self.now.mono >= b.starts_at
+            and not self.state.queue(b.spec.queue).paused
+            and leasing.room_left(self.state, b, self.now) > 0
+            and (len(np.setdiff1d(b.jobs.in_states(JobState.QUEUED), b.quarantined())) or not known.leases)
+        ]
+
+    def check_granted(self, lease: Any, could: list[Batch]) -> None:
+        batch, queue = (
+            self.state.batches[lease.batch_id],
+            self.state.queue(self.state.batches[lease.batch_id].spec.queue),
+        )
+        limit = queue.policy.concurrency
+        assert limit is None or queue.n_running <= limit, "concurrency exceeded"
+        assert batch in could, "leased from a batch that must rest"
+        assert batch.paused is None
+        assert batch.stopping is None
+        others = [x for x in self.state.leases.values() if x.batch_id == lease.batch_id and x is not lease]
+        live = np.concatenate([self.state.unanswered(x) for x in others]) if others else np.empty(0)
+        assert not np.isin(lease.indices, live).any(), "one job under two leases"
+        assert not np.isin(lease.indices, batch.quarantined()).any(), "a suspect among others"
+        level_age = self.now.mono - self.served_at.get(batch.priority, self.born)
+        for other in could:
+            ahead = other.priority - batch.priority
+            assert ahead * AGEING_S <= max(0.0, level_age) + 1e-6, "a lesser batch was served first"
+            if ahead == 0 and other is not batch:
+                self.waited[other.batch_id, batch.batch_id] += 1
+                assert self.waited[other.batch_id, batch.batch_id] <= 1, "served twice while another waited"
+        self.served_at[batch.priority] = self.now.mono
+        for pair in [p for p in self.waited if p[0] == batch.batch_id]:
+            del self.waited[pair]
+
+    def check(self) -> None:
+        self.state.validate()
+        order = self.state.order("default")
+        for pair in [p for p in self.waited if p[0] not in order]:
+            del self.waited[pair]
+        for batch in self.state.batches.values():
+            seen = snapshots.progress(self.state, batch.batch_id, self.now)
+            assert sum(seen.counts.values()) == len(batch.jobs)
+            assert seen.status.is_terminal == (batch.finished_as is not None)
+            ready = batch.has_ready_work() and self.now.mono >= batch.starts_at
+            paused = self.state.queue(batch.spec.queue).paused
+            if batch.batch_id in order:
+                assert ready
+                assert not paused
+            elif ready and not paused:
+                assert batch.spec.policy.delay_s, "ready, but not in line"
+
+    def drain(self) -> None:
+        """Lift every limit and work on: all batches end, and soon."""
+        self.tell(events.StorageHealth(None))
+        for queue in QUEUES:
+            self.tell(events.QueueChanged(queue, QueuePolicy(), paused=False))
+        for batch in list(self.state.batches.values()):
+            if not batch.sealed:
+                self.seal(batch.batch_id)
+            if batch.batch_id in self.state.batches:
+                self.tell(events.BatchResumed(batch.batch_id))
+        self.workers.setdefault("dot", SimWorker("dot", "dot-0"))
+        for _ in range(60):
+            self.commit_all()
+            if all(b.finished_as is not None for b in self.state.batches.values()):
+                break
+            self.pass_time(31.0)
+            for sim in self.workers.values():
+                if not sim.met or sim.name not in self.state.workers:
+                    self.hello(sim)
+                while True:
+                    for lease_id, held in list(sim.held.items()):
+                        self.report(sim, lease_id, dict.fromkeys(held.left, 0))
+                    if not self.request(sim):
+                        break
+                self.check()
+        self.check_nothing_lost()
+
+    def check_nothing_lost(self) -> None:
+        self.commit_all()
+        assert list(self.ledger.open_batches()) == []
+        expected = {
+            (batch_id, i, g)
+            for batch_id in self.ledger.specs
+            for i, last in enumerate(self.ledger.generation(batch_id))
+            for g in range(last + 1)
+        }
+        assert set(self.ledger.results) == expected
+
+
+ERRORS = (0, 0, 0, *range(1, len(ErrorClass)))
+SEEDS = st.integers(0, 2**20)
+"""Where Hypothesis draws one number instead of many: fast, and still repeatable."""
+
+
+class Dice:
+    """Choices from one drawn number."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+
+    def one(self, *options: Any) -> Any:
+        return options[int(self._rng.integers(len(options)))]
+
+    def some(self, indices: np.ndarray) -> np.ndarray:
+        return indices[self._rng.random(len(indices)) < self.one(0.3, 0.7, 1.0)]
+
+    def number(self, low: int, high: int) -> int:
+        return int(self._rng.integers(low, high + 1))
+
+    def policy(self) -> BatchPolicy:
+        return BatchPolicy(
+            retry=Retry(max_attempts=self.number(1, 3), initial_s=self.one(0.0, 1.0, 30.0)),
+            deadline_s=self.one(None, None, None, 40.0),
+            delay_s=self.one(0.0, 0.0, 5.0),
+            max_failure_ratio=self.one(None, None, 0.5),
+            fail_fast=self.one(False, True),
+            fail_fast_after=self.number(2, 5),
+            max_worker_deaths=self.number(1, 2),
+            max_returns=self.number(0, 2),
+        )
+
+    def limits(self) -> QueuePolicy:
+        return QueuePolicy(
+            max_length=self.one(None, 10, 30),
+            rate_per_s=self.one(None, None, 0.5),
+            burst=3.0,
+            concurrency=self.one(None, 1, 4),
+        )
+
+
+class ManagerMachine(RuleBasedStateMachine):
+    """Anything may happen at any time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.kept, ending.FINISHED_KEPT = ending.FINISHED_KEPT, 4
+
+    @property
+    def state(self) -> ManagerState:
+        return self.world.state
+
+    def pick(self, dice: Dice, wanted: Callable[[Batch], bool] = lambda b: True) -> Batch | None:
+        found = [b for b in self.state.batches.values() if wanted(b)]
+        return dice.one(*found) if found else None
+
+    def worker(self, dice: Dice) -> SimWorker:
+        """Some worker; one whom the manager does not know, or who does not know it, says hello first."""
+        name = dice.one(*WORKERS)
+        if name not in self.world.workers:
+            self.world.workers[name] = SimWorker(name, f"{name}-{next(self.world.serial)}")
+        sim = self.world.workers[name]
+        if not sim.met or name not in self.state.workers:
+            self.world.hello(sim)
+        return sim
+
+    # ------------------------------------------------------------------------------ clients
+
+    @initialize(seed=SEEDS)
+    def begin(self, seed: int) -> None:
+        for more in range(3):
+            self.submit(seed + more)
+
+    @rule(seed=SEEDS)
+    def submit(self, seed: int) -> None:
+        dice, serial = Dice(seed), next(self.world.serial)
+        if len(self.state.batches) - len(self.state.finished) >= 6:
+            return
+        spec = BatchSpec(
+            f"b{serial}",
+            dice.one(0, 1, 5, 12),
+            dice.one(*QUEUES),
+            dice.number(0, 2),
+            dice.policy(),
+            submit_id=f"s{serial}",
+            submitted_at=self.world.now.wall,
+            sealed=dice.one(True, True, False),
+        )
+        try:
+            self.world.submit(spec)
+        except QueueFull:
+            assert not self.state.is_taken(spec.batch_id)
+
+    @rule(seed=SEEDS)
+    def stream(self, seed: int) -> None:
+        dice = Dice(seed)
+        batch = self.pick(dice, lambda b: not b.sealed)
+        if batch is None:
+            return
+        if dice.one(False, True):
+            try:
+                self.world.extend(batch.batch_id, dice.number(0, 8))
+            except QueueFull:
+                assert len(batch.jobs) == self.world.ledger.n_jobs[batch.batch_id]
+            return
+        self.world.seal(batch.batch_id)
+        if batch.batch_id in self.state.batches:
+            with pytest.raises(InvalidInput, match="sealed"):
+                self.state.admit_more(batch.batch_id, 1)
+
+    @rule(seed=SEEDS, what=st.sampled_from(["pause", "resume", "cancel", "priority", "some jobs", "some jobs"]))
+    def control(self, seed: int, what: str) -> None:
+        dice = Dice(seed)
+        batch = self.pick(dice, lambda b: b.finished_as is None)
+        if batch is None:
+            return
+        match what:
+            case "pause":
+                self.world.tell(events.BatchPaused(batch.batch_id))
+                self.world.note(batch.batch_id, "paused", "paused")
+            case "resume":
+                self.world.tell(events.BatchResumed(batch.batch_id))
+                self.world.note(batch.batch_id, "resumed", None)
+            case "cancel" if batch.stopping is None:
+                self.world.note(batch.batch_id, "stopped", CANCEL)
+                self.world.commit_all()
+                if batch.batch_id in self.state.batches:
+                    self.world.tell(events.BatchStopped(batch.batch_id, CANCEL))
+            case "priority":
+                priority = dice.number(0, 2)
+                self.world.note(batch.batch_id, "priority", priority)
+                self.world.tell(events.PriorityChanged(batch.batch_id, priority))
+            case "some jobs":
+                some = dice.some(np.arange(len(batch.jobs)))
+                self.world.tell(events.JobsCancelled(batch.batch_id, some))
+
+    @rule(seed=SEEDS)
+    def redrive(self, seed: int) -> None:
+        dice = Dice(seed)
+        batch = self.pick(dice, lambda b: b.jobs.n_terminal > b.jobs.count(JobState.SUCCEEDED))
+        if batch is None:
+            return
+        unwritten = batch.unwritten()
+        if len(unwritten):
+            before = batch.jobs.state.copy()
+            with pytest.raises(InvalidInput):
+                self.world.tell(events.Redriven(batch.batch_id, unwritten[:1]))
+            assert (batch.jobs.state == before).all()
+        some = dice.some(control.redrivable(self.state, batch.batch_id))
+        try:
+            self.world.tell(events.Redriven(batch.batch_id, some))
+        except QueueFull:
+            return
+        except InvalidInput:
+            assert batch.stopping is not None
+            assert batch.finished_as is None
+            return
+        if len(some):
+            self.world.note(batch.batch_id, "redriven", (some, self.world.now.wall))
+
+    @rule(seed=SEEDS)
+    def change_queue(self, seed: int) -> None:
+        dice = Dice(seed)
+        policy = dice.one(None, dice.limits())
+        change = events.QueueChanged(dice.one(*QUEUES), policy, dice.one(None, False, False, False, True))
+        self.world.ledger.queue_log.append(change)
+        self.world.tell(change)
+
+    # ------------------------------------------------------------------------------ workers
+
+    def all_say_hello(self) -> None:
+        for sim in self.world.workers.values():
+            if not sim.met or sim.name not in self.state.workers:
+                self.world.hello(sim)
+
+    @rule(seed=SEEDS)
+    def request(self, seed: int) -> None:
+        sim = self.worker(Dice(seed))
+        while self.world.request(sim):
+            pass
+
+    @rule(seed=SEEDS, error=st.none() | st.sampled_from(ERRORS))
+    def report(self, seed: int, error: int | None) -> None:
+        """The worker answers a lease, or the first jobs of it, with one error or with several."""
+        dice = Dice(seed)
+        sim = self.worker(dice)
+        if not sim.held:
+            return
+        lease_id = dice.one(*sim.held)
+        left = list(sim.held[lease_id].left)
+        left = left[: dice.one(1, len(left), len(left))]
+        self.world.report(sim, lease_id, {i: dice.one(*ERRORS) if error is None else error for i in left})
+
+    @rule(seed=SEEDS, error=st.sampled_from(ERRORS))
+    def work(self, seed: int, error: int) -> None:
+        self.request(seed)
+        self.report(seed, error)
+
+    @rule(seed=SEEDS, what=st.sampled_from(["send again", "hand back", "heartbeat", "false alarm", "leave"]))
+    def misbehave(self, seed: int, what: str) -> None:
+        dice = Dice(seed)
+        sim = self.worker(dice)
+        match what:
+            case "send again" if sim.unconfirmed:  # the answer to the report was lost
+                self.world.send(sim, sim.unconfirmed[0])
+            case "hand back" if sim.held:
+                lease_id = dice.one(*sim.held)
+                del sim.held[lease_id]
+                self.world.tell(events.HandedBack(sim.name, lease_id))
+            case "heartbeat":
+                self.world.heartbeat(sim)
+            case "false alarm":
+                self.world.tell(events.WorkerLost(sim.name, sim.incarnation, "the line was cut"))
+                self.world.hello(sim)
+            case "leave":
+                del self.world.workers[sim.name]
+                self.world.tell(events.WorkerLeft(sim.name, sim.incarnation))
+
+    @rule(seed=SEEDS, noticed=st.booleans(), back=st.sampled_from([True, True, False]), marked=st.booleans())
+    def kill_worker(self, seed: int, noticed: bool, back: bool, marked: bool) -> None:
+        self.die(Dice(seed), noticed, back, marked)
+
+    @rule(seed=SEEDS, marked=st.booleans(), times=st.integers(2, 6))
+    def poison(self, seed: int, marked: bool, times: int) -> None:
+        """Every worker that starts on this work dies of it."""
+        for _ in range(times):
+            self.request(seed)
+            self.die(Dice(seed), True, True, marked)
+            self.world.check()
+
+    def die(self, dice: Dice, noticed: bool, back: bool, marked: bool) -> None:
+        sim = self.worker(dice)
+        mark = None
+        if marked and sim.held:
+            lease_id, held = next(iter(sim.held.items()))
+            mark = (lease_id, dice.one(*held.left))
+        self.world.die(sim.name, noticed)
+        if back:
+            again = self.world.workers[sim.name] = SimWorker(sim.name, f"{sim.name}-{next(self.world.serial)}")
+            self.world.hello(again, mark)
+
+    # ---------------------------------------------------------------------- time and trouble
+
+    @rule(seconds=st.sampled_from([0.3, 2.5, 9.0, 61.0]), trouble=st.sampled_from([None, None, None, "clock", "disk"]))
+    def pass_time(self, seconds: float, trouble: str | None) -> None:
+        """Now and then the wall clock is put forward or back, or the disk is full until the next time."""
+        self.world.tell(events.StorageHealth("disk full" if trouble == "disk" else None))
+        self.world.pass_time(seconds, jump={"clock": 3600.0 if seconds < 5.0 else -3600.0}.get(trouble or "", 0.0))
+
+    @rule(n=st.none() | st.integers(1, 4))
+    def commit(self, n: int | None) -> None:
+        self.world.commit(n)
+
+    @precondition(lambda self: self.state.epoch < 3)
+    @rule(seconds=st.sampled_from([None, 0.0, 3.0]))
+    def crash(self, seconds: float | None) -> None:
+        """The manager is killed; workers find the next one at once, later, or by themselves."""
+        self.world.crash()
+        if seconds is not None:
+            self.all_say_hello()
+            self.world.pass_time(seconds)
+
+    @invariant()
+    def all_is_well(self) -> None:
+        self.world.check()
+
+    def teardown(self) -> None:
+        try:
+            self.world.drain()
+        finally:
+            ending.FINISHED_KEPT = self.kept
+
+
+def soak(examples: int, steps: int = 100) -> None:
+    """Run the machine for longer than the unit tests do."""
+    many = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(ManagerMachine, settings=many)
+
+
+def test_each_job_gets_one_outcome_whatever_happens() -> None:
+    steady = settings(
+        max_examples=80,
+        stateful_step_count=40,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(ManagerMachine, settings=steady)
