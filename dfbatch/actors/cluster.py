@@ -149,6 +149,7 @@ def start_manager(config: ManagerConfig) -> ManagerLink:
 
     Raises what keeps it from its ledger (StorageInUse, LedgerTooNew ...), VersionMismatch, ManagerUnavailable.
     """
+    is_new = find_manager(config.actor_name, config.namespace) is None
     actor = ray.remote(ManagerActor)
     handle: Any = actor.options(
         name=config.actor_name,
@@ -168,7 +169,8 @@ def start_manager(config: ManagerConfig) -> ManagerLink:
         if found.status == "running":
             break
         if type(found.error).__name__ in _PERMANENT or time.monotonic() > until:
-            ray.kill(handle)
+            if is_new:  # one that others started recovers when its storage is back
+                ray.kill(handle)
             raise found.error or ManagerUnavailable(f"The manager does not come up: {found.reason or found.status}.")
         time.sleep(0.05)
     if found.version != __version__:

@@ -17,12 +17,14 @@ from typing import Any
 import pyarrow as pa
 
 from dfbatch.actors.outcome_rows import OutcomeRows, merged, with_commit_id
-from dfbatch.errors import LedgerError, LedgerFenced, StorageRefused
+from dfbatch.errors import LedgerError, LedgerFenced, StorageRefused, StorageUnusable
 from dfbatch.ledger.writer import CommitGroup, LedgerWriter
 
 GATHER_S = 0.25
 GATHER_MANY_S = 0.6
 MANY_ROWS = 50_000
+_TROUBLE = (LedgerError, StorageUnusable)
+"""What a storage that comes back, or is given room, no longer raises."""
 _logger = logging.getLogger("dfbatch.manager")
 
 
@@ -123,7 +125,7 @@ class Committer:
         except LedgerFenced as error:
             self._fenced = error
             self._report(Done(tags, error))
-        except StorageRefused as error:
+        except _TROUBLE as error:
             self._report(Done(tags, error))
         except Exception as error:
             if len(part) > 1:
@@ -141,18 +143,31 @@ class Committer:
         while True:
             try:
                 self._writer.commit(group)
-            except StorageRefused as error:
+            except LedgerFenced:
+                raise
+            except _TROUBLE as error:
+                # Always the same group: a part of it may be in the ledger already, and must not get there twice.
                 if not keep or self._stopping:
                     raise
                 if not refused:
                     refused = True
                     self._refusing(str(error))
+                self._refuse_submits(error)
                 time.sleep(delay)
                 delay = min(delay * 1.7, 5.0)
             else:
                 if refused:
                     self._refusing(None)
                 return
+
+    def _refuse_submits(self, error: Exception) -> None:
+        """Whoever submits meanwhile is told, instead of waiting for as long as the storage refuses."""
+        with self._condition:
+            refused = [p for p in self._pending if p.alone]
+            self._pending = [p for p in self._pending if not p.alone]
+            self.backlog_rows -= sum(p.n_rows for p in refused)
+        if refused:
+            self._report(Done([p.tag for p in refused], StorageRefused(f"Nothing was accepted: {error}")))
 
     def _group(self, part: list[Pending]) -> CommitGroup:
         commit_id = self._writer.next_commit_id()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+
+import ray
 
 from dfbatch.actors.manager import Manager
 from dfbatch.actors.manager_base import ManagerConfig
 from dfbatch.actors.pool import RayPool
+
+LINGER_S = 5.0
 
 
 class ManagerActor(Manager):
@@ -14,6 +19,7 @@ class ManagerActor(Manager):
 
     def __init__(self, config: ManagerConfig) -> None:
         super().__init__(config, RayPool(config))
+        self.is_restarted = bool(ray.get_runtime_context().was_current_actor_reconstructed)
 
     def __repr__(self) -> str:
         return self.config.actor_name
@@ -21,3 +27,8 @@ class ManagerActor(Manager):
     async def pid(self) -> int:
         """Process id of the manager."""
         return os.getpid()
+
+    async def ended(self) -> None:
+        """Callers hear for a moment longer why; then the actor ends for good."""
+        await asyncio.sleep(LINGER_S)
+        ray.kill(ray.get_runtime_context().current_actor)

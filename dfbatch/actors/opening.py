@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from dfbatch.clock import Clock
-from dfbatch.errors import StorageInUse
+from dfbatch.errors import StorageInUse, StorageUnusable
+from dfbatch.ledger.layout import MARKER_FILE
 from dfbatch.ledger.lock import LedgerLock, ManagerInfo, Mode, read_manager_info
 from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.recovery import Recovered, recover
@@ -33,9 +34,17 @@ class OpenedLedger:
     interrupted: bool
 
 
-def open_ledger(config: ManagerConfig, clock: Clock) -> OpenedLedger:
-    """Take the ledger over. Raises StorageInUse if its lock is held, LedgerTooNew, StorageRefused, LedgerCorrupt."""
+def open_ledger(config: ManagerConfig, clock: Clock, must_exist: bool = False) -> OpenedLedger:
+    """Take the ledger over. Raises StorageInUse if its lock is held, LedgerTooNew, StorageRefused, LedgerCorrupt.
+
+    ``must_exist``: raise StorageUnusable instead of beginning an empty ledger.
+    """
     storage = open_storage(config.storage_path)
+    if must_exist and not storage.exists(MARKER_FILE):
+        raise StorageUnusable(
+            f"The ledger under {config.storage_path} is not there any more. Bring its folder, or the disk or network "
+            f"mount it is on, back to this place; the manager goes on by itself then."
+        )
     lock = LedgerLock(storage)
     if not lock.try_acquire():
         raise StorageInUse(f"The ledger under {config.storage_path} is held by another process.")

@@ -36,6 +36,7 @@ class LocalStorage:
         self.delta_options: dict[str, str] = {}
         self._disk = disk or Disk()
         self._durable_folders: set[str] = set()
+        self._seen_folders: set[str] = set()
         self._reserve = reserve_bytes
 
     def create(self, path: str, data: bytes) -> None:
@@ -141,11 +142,16 @@ class LocalStorage:
         return temporary
 
     def _make_folder(self, folder: str) -> None:
-        """Create a folder and its parents, each durable in its own parent."""
+        """Create a folder and its parents, each durable in its own parent.
+
+        One that was there is never made anew: rows written beside the ledger, while its disk is away, would be lost.
+        """
         if folder in self._durable_folders:
             return
         parent = os.path.dirname(folder)
         if not os.path.isdir(folder):
+            if folder in self._seen_folders:
+                raise FileNotFoundError(errno.ENOENT, f"the folder {folder} is not there any more")
             if parent != folder:
                 self._make_folder(parent)
             self._disk.make_folder(folder)
@@ -153,6 +159,9 @@ class LocalStorage:
         elif folder.startswith(self.root):
             self._disk.sync_folder(parent)
         self._durable_folders.add(folder)
+        while folder not in self._seen_folders and folder.startswith(self.root):
+            self._seen_folders.add(folder)
+            folder = os.path.dirname(folder)
 
     @contextlib.contextmanager
     def _writing(self, path: str, size: int) -> Iterator[None]:

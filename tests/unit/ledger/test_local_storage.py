@@ -79,15 +79,20 @@ def test_no_temporary_name_is_left_when_a_name_is_taken(tmp_path):
     assert os.listdir(tmp_path / "t") == ["a"]
 
 
-def test_a_folder_that_vanished_is_made_again(tmp_path):
-    storage = LocalStorage(str(tmp_path))
+def test_a_folder_that_vanished_is_not_made_again_but_used_again_when_it_is_back(tmp_path):
+    """While a disk is away, rows written in its place would be lost when it is back."""
+    storage = LocalStorage(str(tmp_path / "ledger"))
     storage.create("t/a", b"")
-    storage.delete("t/a")
-    os.rmdir(tmp_path / "t")
-    with pytest.raises(StorageRefused):
-        storage.create("t/b", b"")
+    for gone in ("t", "."):
+        away = (tmp_path / "ledger" / gone).rename(tmp_path / "away")
+        with pytest.raises(StorageRefused, match="No such file"):
+            storage.create("t/b", b"")
+        for _ in range(2):
+            with pytest.raises(StorageRefused, match="not there any more"):
+                storage.create("t/b", b"")
+        away.rename(tmp_path / "ledger" / gone)
     storage.create("t/b", b"")
-    assert storage.read("t/b") == b""
+    assert [info.path for info in storage.list("t")] == ["t/a", "t/b"]
 
 
 @pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
