@@ -65,6 +65,10 @@ class Batch:
         self.durable = np.zeros(len(JobState), np.int64)
         """Jobs of the present generation with a durable outcome, by state code."""
         self._unwritten: dict[int, deque[Indices]] = {}
+        self.purged: Indices = np.empty(0, np.int64)
+        """Failed and expired jobs that are dead letters no more, sorted. They are never redriven."""
+        self.waiting_since = spec.submitted_at
+        """Wall seconds since when its waiting jobs wait, at the longest."""
         self.sizer = ChunkSizer()
         self.rate = RateMeter()
         self.last_claim = now.mono

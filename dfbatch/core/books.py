@@ -42,6 +42,14 @@ class Queue:
     bucket: TokenBucket | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ShelvedBatch:
+    """An ended batch that is not in memory and has ``n_dead`` dead letters in the ledger."""
+
+    queue: str
+    n_dead: int
+
+
 @dataclass
 class Worker:
     """A worker seen from the manager. ``lost_at``: its process ended; its leases wait for a mark."""
@@ -82,6 +90,8 @@ class Books:
         """Jobs that were admitted and are not durable yet, by batch."""
         self.past_ids: OrderedDict[str, None] = OrderedDict()
         """Ids of batches that left memory, so that none is drawn twice."""
+        self.shelved: dict[str, ShelvedBatch] = {}
+        """Ended batches that are not in memory but have dead letters."""
         self.suspects_since: dict[str, float] = {}
         """Monotonic, by batch in line: since when suspects wait for a worker that holds nothing."""
         self.storage_refusing: str | None = None

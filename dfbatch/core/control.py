@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from dfbatch.core.batch import Batch
 from dfbatch.core.books import Books
+from dfbatch.core.dead_letters import without_purged
 from dfbatch.core.effects import BatchReopened, Effect, Note, WorkAvailable
-from dfbatch.core.ending import begin_stop, decide, recall
+from dfbatch.core.ending import begin_stop, decide, recall, stop_open_jobs
 from dfbatch.core.events import (
     BatchPaused,
     BatchResumed,
@@ -64,28 +64,40 @@ def on_jobs_cancelled(books: Books, event: JobsCancelled, now: Instant) -> list[
 
 
 def redrivable(books: Books, batch_id: str) -> Indices:
-    """Jobs of a batch that ended without success, and whose outcomes are durable."""
+    """Jobs of a batch that ended without success, whose outcomes are durable, and that were not purged. Sorted."""
     batch = books.batch(batch_id)
     ended = batch.jobs.in_states(JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED)
-    return np.setdiff1d(ended, batch.unwritten(), assume_unique=True)
+    return without_purged(batch, np.setdiff1d(ended, batch.unwritten(), assume_unique=True))
+
+
+def check_redrive(books: Books, batch_id: str, indices: Indices) -> None:
+    """Raises InvalidInput or QueueFull exactly where ``Redriven`` would be refused."""
+    batch = books.batch(batch_id)
+    _check_indices(batch_id, indices, len(batch.jobs))
+    if batch.stopping is not None and batch.finished_as is None:
+        raise InvalidInput("redrive", f"batch {batch_id} is being stopped", "Wait until it has ended")
+    _check_redrivable(batch, indices)
+    check_length(books, batch.spec.queue, len(indices))
 
 
 def on_redriven(books: Books, event: Redriven, now: Instant) -> list[Effect]:
     """Begin the next generation of jobs that failed, expired or were cancelled.
 
-    Raises InvalidInput if one of them has not, or if its outcome is still being
-    written (``redrivable`` lists those that can be); QueueFull if the queue has no room for them.
+    Raises InvalidInput if one of them has not, was purged, or if its outcome is still
+    being written (``redrivable`` lists those that can be); QueueFull if the queue has no room for them.
     """
     batch = books.batch(event.batch_id)
     jobs = batch.jobs
-    _check_indices(event.batch_id, event.indices, len(jobs))
     indices = np.unique(event.indices)
     if not len(indices):
         return []
-    ended = np.bincount(jobs.state[indices], minlength=len(batch.durable))
-    _check_redrivable(batch, indices, ended)
-    check_length(books, batch.spec.queue, len(indices))
-    batch.durable -= ended
+    if event.noted:
+        _check_redrivable(batch, indices)
+    else:
+        check_redrive(books, event.batch_id, indices)
+    if not batch.n_waiting:
+        batch.waiting_since = now.wall
+    batch.durable -= np.bincount(jobs.state[indices], minlength=len(batch.durable))
     books.move(batch, indices, JobState.QUEUED, "redriven")
     jobs.generation[indices] += 1
     for column in (jobs.attempts, jobs.deaths, jobs.returns, jobs.lease):
@@ -101,22 +113,24 @@ def on_redriven(books: Books, event: Redriven, now: Instant) -> list[Effect]:
         batch.fingerprint, batch.n_same_fingerprint = None, 0
     batch.set_deadline(now.wall, now)
     batch.ready.append(indices)
+    if batch.stopping is not None:
+        return stop_open_jobs(books, batch, now)
     batch.last_claim = now.mono
     batch.resting_since = None
     books.place(batch, now)
     return [*([BatchReopened(batch.batch_id)] if reopened else []), WorkAvailable()]
 
 
-def _check_redrivable(batch: Batch, indices: Indices, ended: npt.NDArray[np.int64]) -> None:
-    """``ended``: how many of the jobs are in each state."""
+def _check_redrivable(batch: Batch, indices: Indices) -> None:
+    ended = np.bincount(batch.jobs.state[indices], minlength=len(batch.durable))
     if ended[:FIRST_TERMINAL_CODE].any() or ended[JobState.SUCCEEDED.code]:
         raise InvalidInput(
             "redrive", "some of these jobs have not failed", "Give only failed, expired or cancelled jobs"
         )
-    if batch.stopping is not None and batch.finished_as is None:
-        raise InvalidInput("redrive", f"batch {batch.batch_id} is being stopped", "Wait until it has ended")
     if np.isin(indices, batch.unwritten()).any():
         raise InvalidInput("redrive", "outcomes of these jobs are still being written", "Try again in a moment")
+    if len(batch.purged) and np.isin(indices, batch.purged).any():
+        raise InvalidInput("redrive", "some of these jobs were purged", "Submit their items as a new batch")
 
 
 def on_priority(books: Books, event: PriorityChanged, now: Instant) -> list[Effect]:
@@ -129,8 +143,10 @@ def on_priority(books: Books, event: PriorityChanged, now: Instant) -> list[Effe
 def on_queue_changed(books: Books, event: QueueChanged, now: Instant) -> list[Effect]:
     queue = books.queue(event.queue)
     if event.policy is not None:
+        rate = (queue.policy.rate_per_s, queue.policy.burst)
         queue.policy = event.policy
-        queue.bucket = None
+        if rate != (event.policy.rate_per_s, event.policy.burst):
+            queue.bucket = None
     effects: list[Effect] = [WorkAvailable()]
     if event.paused is not None and event.paused != queue.paused:
         queue.paused = event.paused

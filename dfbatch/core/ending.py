@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from dfbatch.core.batch import Batch, BatchStop
-from dfbatch.core.books import FINISHED_JOBS_KEPT, FINISHED_KEPT, SUBMIT_IDS_KEPT, Books
+from dfbatch.core.books import FINISHED_JOBS_KEPT, FINISHED_KEPT, SUBMIT_IDS_KEPT, Books, ShelvedBatch
 from dfbatch.core.effects import BatchEnded, Effect, Note, OutcomesDecided, Recall, SealDue
 from dfbatch.core.instant import Instant
 from dfbatch.core.ready import Indices
@@ -177,7 +177,11 @@ def _forget_oldest(books: Books) -> None:
         len(books.finished) > FINISHED_KEPT or books.n_finished_jobs > FINISHED_JOBS_KEPT
     ):
         oldest, _ = books.finished.popitem(last=False)
-        books.n_finished_jobs -= len(books.batches.pop(oldest).jobs)
+        batch = books.batches.pop(oldest)
+        books.n_finished_jobs -= len(batch.jobs)
         books.past_ids[oldest] = None
+        n_dead = batch.jobs.count(JobState.FAILED, JobState.EXPIRED) - len(batch.purged)
+        if n_dead:
+            books.shelved[oldest] = ShelvedBatch(batch.spec.queue, n_dead)
     while len(books.past_ids) > SUBMIT_IDS_KEPT:
         books.past_ids.popitem(last=False)

@@ -70,6 +70,7 @@ class BatchRecovered:
     priority: int | None = None
     stop: BatchStop | None = None
     redriven_at: float | None = None
+    purged_index: Indices = field(default_factory=lambda: np.empty(0, np.int64))
     lost: str | None = None
     """Why its stream ended before its time, or None."""
 
@@ -205,7 +206,20 @@ class JobsCancelled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Redriven:
-    """Ended jobs begin their next generation."""
+    """Ended jobs begin their next generation.
+
+    ``noted``: the ledger says so already, so it is carried out even if the queue is
+    full by now; if the batch is being stopped, they get the outcome of the stop.
+    """
+
+    batch_id: str
+    indices: Indices
+    noted: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Purged:
+    """Dead letters of a batch are given up: they are neither listed nor redriven any more."""
 
     batch_id: str
     indices: Indices
@@ -259,6 +273,7 @@ Event = (
     | BatchStopped
     | JobsCancelled
     | Redriven
+    | Purged
     | PriorityChanged
     | QueueChanged
     | StorageHealth

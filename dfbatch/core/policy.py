@@ -10,19 +10,22 @@ from dfbatch.core.retry import Retry
 from dfbatch.errors import InvalidInput
 
 
-def _check(name: str, value: Any, low: float, high: float = float("inf"), *, whole: bool = False) -> None:
+def _check(
+    name: str, value: Any, low: float, high: float = float("inf"), *, whole: bool = False, or_none: bool = False
+) -> None:
     """Raises InvalidInput unless ``value`` is a finite number in the bounds."""
     kinds = int if whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high or not isfinite(value):
         number = "whole number" if whole else "number"
         bounds = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
-        raise InvalidInput(name, f"{value!r} is not a {number} {bounds}")
+        limit = ", or None for no limit" if or_none else ""
+        raise InvalidInput(name, f"{value!r} is not a {number} {bounds}", f"Give a {number} {bounds}{limit}")
 
 
 def _check_limit(name: str, value: Any, low: float, high: float = float("inf"), *, whole: bool = False) -> None:
     """As ``_check``, but None is allowed: no limit."""
     if value is not None:
-        _check(name, value, low, high, whole=whole)
+        _check(name, value, low, high, whole=whole, or_none=True)
 
 
 def _as_retry(given: Any) -> Retry:

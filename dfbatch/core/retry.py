@@ -50,15 +50,23 @@ class Retry:
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-                raise InvalidInput(f"retry.{name}", f"{value!r} is not a number from {low} to {high}")
+                raise InvalidInput(
+                    f"retry.{name}", f"{value!r} is not a number from {low} to {high}", f"Give one from {low} to {high}"
+                )
         if not isinstance(self.max_attempts, int):
-            raise InvalidInput("retry.max_attempts", f"{self.max_attempts!r} is not a whole number")
+            raise InvalidInput(
+                "retry.max_attempts", f"{self.max_attempts!r} is not a whole number", "Give one from 1 to 1000"
+            )
         for name in ("retry_on", "give_up_on"):
             given = getattr(self, name)
             many = isinstance(given, Iterable) and not isinstance(given, (type, str))
             classes = tuple(given) if many else (given,)
             if not all(isinstance(c, str) or (isinstance(c, type) and issubclass(c, BaseException)) for c in classes):
-                raise InvalidInput(f"retry.{name}", f"{given!r} holds something that is no exception class")
+                raise InvalidInput(
+                    f"retry.{name}",
+                    f"{given!r} holds something that is no exception class",
+                    "Give exception classes, or their full names as text",
+                )
             object.__setattr__(self, name, _error_names(classes))
 
     @classmethod

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from dfbatch.core.batch import Batch
 from dfbatch.core.books import Books
+from dfbatch.core.dead_letters import n_dead_letters
 from dfbatch.core.ending import ended_because
 from dfbatch.core.instant import Instant
 from dfbatch.core.progress import ProgressSnapshot
@@ -42,6 +46,44 @@ def job_counts(books: Books, batch: Batch, now: Instant) -> dict[str, int]:
         if n:
             counts[state.value] = counts.get(state.value, 0) + n
     return counts
+
+
+def queue_stats(books: Books, now: Instant) -> list[dict[str, Any]]:
+    """What is in each queue, by name. ``oldest_waiting_s`` is the age of the work that waits longest, or None."""
+    found = {name: _Load() for name in books.queues}
+    for batch in books.batches.values():
+        load = found[batch.spec.queue]
+        load.dead_letters += n_dead_letters(batch)
+        load.batches += batch.finished_as is None
+        load.retrying += batch.jobs.count(JobState.RETRYING)
+        load.waiting += batch.n_waiting
+        if batch.n_waiting:
+            load.waiting_since = min(load.waiting_since, batch.waiting_since)
+    for shelved in books.shelved.values():
+        found[shelved.queue].dead_letters += shelved.n_dead
+    return [
+        {
+            "queue": name,
+            "paused": books.queues[name].paused,
+            "batches": load.batches,
+            "waiting": load.waiting,
+            "running": books.queues[name].n_running,
+            "retrying": load.retrying,
+            "dead_letters": load.dead_letters,
+            "oldest_waiting_s": max(0.0, now.wall - load.waiting_since) if load.waiting else None,
+            "policy": books.queues[name].policy.as_options(),
+        }
+        for name, load in sorted(found.items())
+    ]
+
+
+@dataclass(slots=True)
+class _Load:
+    batches: int = 0
+    waiting: int = 0
+    retrying: int = 0
+    dead_letters: int = 0
+    waiting_since: float = float("inf")
 
 
 def progress(books: Books, batch_id: str, now: Instant) -> ProgressSnapshot:

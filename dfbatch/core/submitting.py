@@ -149,6 +149,7 @@ def on_recovered(books: Books, event: BatchRecovered, now: Instant) -> list[Effe
     batch.rate.start(now.mono)
     if event.redriven_at is not None:
         batch.set_deadline(event.redriven_at, now)
+        batch.waiting_since = event.redriven_at
     jobs = batch.jobs
     jobs.generation[event.redriven_index] = event.redriven_generation
     jobs.state[event.result_index] = event.result_status
@@ -157,6 +158,8 @@ def on_recovered(books: Books, event: BatchRecovered, now: Instant) -> list[Effe
     batch.durable = jobs.counts.copy()
     batch.durable[:FIRST_TERMINAL_CODE] = 0
     batch.n_success_ever = jobs.count(JobState.SUCCEEDED)
+    batch.purged = event.purged_index
+    books.shelved.pop(spec.batch_id, None)
     if len(event.result_index) or len(event.tried_index):
         batch.ready.clear()
         batch.ready.append(np.setdiff1d(jobs.in_states(JobState.QUEUED), batch.quarantined(), assume_unique=True))
