@@ -12,13 +12,14 @@ The first rule that holds decides. "Credentials" are Content Credentials (C2PA).
 | 6 | trusted credentials say "captured by a camera, not edited", back to the creation | authentic | 0 |
 | 7 | the credentials do not hold | inconclusive | null |
 | 8 | credentials or metadata say that AI edited it, or made a part of it | inconclusive | null |
-| 9 | all signatures of a PDF hold, cover it, and their signers are trusted | authentic | 0 |
-| 10 | all signatures of a PDF hold and cover it | no_manipulation_found | null |
+| 9 | all signatures of a PDF hold, their signers are trusted, and the last one covers it | authentic | 0 |
+| 10 | all signatures of a PDF hold, and nothing was done that they forbid | no_manipulation_found | null |
 | 11 | the credentials are intact (edits that they declare are named) | no_manipulation_found | null |
 | 12 | anything else | inconclusive | null |
 
 * Credentials that do not hold never mean *manipulated*: an expired certificate or a
   harmless resave breaks them as well. What was seen is the first reason.
+* Notes added to a signed PDF do not mean it either, but they may hide what was signed: rule 12.
 * ``p_manipulated`` is set only where a check proves it, 1 or 0. A rule that only
   believes a declaration, or finds nothing, gives no probability.
 * ``coverage`` is the share of the evidence such an item can carry that was there to be
@@ -237,7 +238,10 @@ _RULES: tuple[Rule, ...] = (
     (lambda evidence: evidence.trusted_capture, _captured),
     (lambda evidence: evidence.state is ProvenanceState.INVALID, _invalid),
     (lambda evidence: bool(_ai_edited(evidence)[2]), _ai_edited),
-    (lambda evidence: evidence.pdf_holds and _pdf("trusted")(evidence), _pdf_trusted),
+    (
+        lambda evidence: evidence.pdf_holds and _pdf("trusted")(evidence) and _pdf("ends_signed")(evidence),
+        _pdf_trusted,
+    ),
     (lambda evidence: evidence.pdf_holds, _pdf_intact),
     (lambda evidence: evidence.intact, _intact),
     (lambda evidence: True, _unknown),

@@ -21,7 +21,7 @@ from dfbatch.errors import InvalidInput
 
 # From the worst to the best.
 COVERAGES = ("UNCLEAR", "CONTIGUOUS_BLOCK_FROM_START", "ENTIRE_REVISION", "ENTIRE_FILE")
-LEVELS = ("suspicious", "benign", "none")
+LEVELS = ("suspicious", "annotated", "benign", "none")
 
 
 class PdfSignatures:
@@ -31,8 +31,9 @@ class PdfSignatures:
     is *not trusted*, which accuses nobody. Nothing is fetched from the network.
 
     ``score`` is 1.0 if signed bytes were changed or something was added that the
-    signature does not allow, 0.0 if all signatures hold and their signers are
-    trusted, else None: an unknown signer could have signed anything.
+    signature does not allow, 0.0 if all signatures hold, their signers are trusted
+    and the last one signed all there is, else None: an unknown signer could have
+    signed anything, and a note can be drawn over what was signed.
     """
 
     name = "pdf_signatures"
@@ -112,6 +113,7 @@ def _facts(checks: list[SignatureCheck], strays: list[dict[str, Any]], problem: 
         "tampered_after_signing": tampered,
         "suspicious_modification": "suspicious" in levels,
         "modified_after_signing_level": min(levels, key=LEVELS.index, default=None),
+        "ends_signed": _ends_signed(checks),
         "trusted": bool(checks) and all(check.trusted for check in checks),
         "signer": next((check.signer for check in reversed(checks) if check.signer), None),
         "signatures": [check.as_facts() for check in checks],
@@ -120,10 +122,18 @@ def _facts(checks: list[SignatureCheck], strays: list[dict[str, Any]], problem: 
     }
 
 
+def _ends_signed(checks: list[SignatureCheck]) -> bool:
+    """Whether nothing but time stamps and data for archives came after the last signature."""
+    signatures = [check for check in checks if check.kind == "signature" and check.signed_end is not None]
+    last = max(signatures, key=lambda check: check.signed_end or 0, default=None)
+    return last is not None and (last.modified_after == "none" or last.modification == "LTA_UPDATES")
+
+
 def _score(facts: dict[str, Any]) -> float | None:
     if facts["tampered_after_signing"]:
         return 1.0
-    return 0.0 if facts["intact"] and facts["trusted"] and facts["problem"] is None else None
+    sure = facts["intact"] and facts["trusted"] and facts["ends_signed"] and facts["problem"] is None
+    return 0.0 if sure else None
 
 
 def _reason(facts: dict[str, Any], checks: list[SignatureCheck]) -> str:
@@ -138,5 +148,14 @@ def _reason(facts: dict[str, Any], checks: list[SignatureCheck]) -> str:
     if facts["problem"]:
         return f"A signature could not be verified: {facts['problem']}"
     trust = "trusted" if facts["trusted"] else "not known to be trusted"
-    after = " What was added later is allowed." if facts["modified_after_signing_level"] == "benign" else ""
-    return f"{facts['n_signatures']} signature(s) hold; the signer{who} is {trust}.{after}"
+    held = "One signature holds" if facts["n_signatures"] == 1 else f"{facts['n_signatures']} signatures hold"
+    return f"{held}; the signer{who} is {trust}.{_later(facts)}"
+
+
+def _later(facts: dict[str, Any]) -> str:
+    """What came after signing, where it accuses nobody."""
+    if facts["modified_after_signing_level"] == "annotated":
+        return " Annotations were added after signing: look whether they hide what was signed."
+    if facts["modified_after_signing_level"] != "benign":
+        return ""
+    return " What was added later is allowed." if facts["ends_signed"] else " Fields were filled in later, as allowed."

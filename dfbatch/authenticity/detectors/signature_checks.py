@@ -18,6 +18,7 @@ from pyhanko.sign.validation.pdf_embedded import (
 from pyhanko.sign.validation.settings import KeyUsageConstraints
 from pyhanko_certvalidator import ValidationContext
 
+from dfbatch.authenticity.detectors.annotation_policy import AnnotationPolicy
 from dfbatch.authenticity.detectors.bounded_reader import BoundedReader, ComparisonTooLong, open_reader
 from dfbatch.authenticity.detectors.raw_signatures import (
     MAX_SIGNATURES,
@@ -28,13 +29,16 @@ from dfbatch.authenticity.detectors.raw_signatures import (
 
 ANY_SIGNING_USE = KeyUsageConstraints(key_usage={"digital_signature", "non_repudiation"}, match_all_key_usages=False)
 
+_LEVEL_WORDS = {"NONE": "none", "LTA_UPDATES": "benign", "FORM_FILLING": "benign", "ANNOTATIONS": "annotated"}
+
 
 @dataclass(slots=True)
 class SignatureCheck:
     """The facts of one signature. None means: could not be found out, ``problem`` says why.
 
     ``modified_after``: ``none``, ``benign`` (further signatures, filled fields,
-    long-term data) or ``suspicious`` (anything the signature does not allow).
+    long-term data), ``annotated`` (notes, stamps and the like, nothing else) or
+    ``suspicious`` (anything the signature does not allow).
     """
 
     field: str
@@ -122,8 +126,14 @@ def _validation(
     embedded: EmbeddedPdfSignature, kind: str, context: ValidationContext, skip_diff: bool
 ) -> Coroutine[Any, Any, Any]:
     if kind == "timestamp":
-        return async_validate_pdf_timestamp(embedded, context, skip_diff=skip_diff)
-    return async_validate_pdf_signature(embedded, context, key_usage_settings=ANY_SIGNING_USE, skip_diff=skip_diff)
+        return async_validate_pdf_timestamp(embedded, context, diff_policy=AnnotationPolicy(), skip_diff=skip_diff)
+    return async_validate_pdf_signature(
+        embedded,
+        context,
+        diff_policy=AnnotationPolicy(),
+        key_usage_settings=ANY_SIGNING_USE,
+        skip_diff=skip_diff,
+    )
 
 
 def _describe(check: SignatureCheck, embedded: EmbeddedPdfSignature) -> None:
@@ -165,7 +175,7 @@ def _modification(
     last = embedded.signed_revision == embedded.reader.xrefs.total_revisions - 1
     if last and check.signed_end is not None and has_unlisted_objects(data, check.signed_end):
         return "suspicious", "Objects that no index lists were appended behind the signature."
-    return ("none", None) if level.name == "NONE" else ("benign", level.name)
+    return _LEVEL_WORDS[level.name], None if level.name == "NONE" else level.name
 
 
 def _run_alone(work: Coroutine[Any, Any, Any]) -> Any:

@@ -43,6 +43,7 @@ def pdf(**facts: Any) -> Finding:
         "tampered_after_signing": False,
         "suspicious_modification": False,
         "modified_after_signing_level": "none",
+        "ends_signed": True,
         "trusted": False,
         "problem": None,
     }
@@ -80,6 +81,7 @@ def judged(*findings: Finding, kind: MediaKind = MediaKind.IMAGE, named: str | N
         (8, [credentials("none", False), DECLARED_EDIT], "inconclusive", None),
         (9, [pdf(trusted=True)], "authentic", 0.0),
         (10, [pdf()], "no_manipulation_found", None),
+        (10, [pdf(trusted=True, ends_signed=False)], "no_manipulation_found", None),
         (10, [pdf(coverage="ENTIRE_REVISION", modified_after_signing_level="benign")], "no_manipulation_found", None),
         (11, [credentials("valid", **CAPTURE)], "no_manipulation_found", None),
         (11, [credentials("trusted", **CAPTURE | {"edits": ["c2pa.cropped"]})], "no_manipulation_found", None),
@@ -89,6 +91,7 @@ def judged(*findings: Finding, kind: MediaKind = MediaKind.IMAGE, named: str | N
         (12, [credentials("remote_only", False)], "inconclusive", None),
         (12, [credentials("error", False, failures=["broken"])], "inconclusive", None),
         (12, [pdf(coverage="UNCLEAR")], "inconclusive", None),
+        (12, [pdf(trusted=True, modified_after_signing_level="annotated")], "inconclusive", None),
         (12, [pdf(intact=False, problem="placeholder")], "inconclusive", None),
         (12, [finding("pdf_signatures", False), finding("pdf_revisions", javascript=True)], "inconclusive", None),
         (12, [finding("c2pa_state", False, "OSError: no", error="OSError")], "inconclusive", None),

@@ -75,6 +75,11 @@ def test_a_signer_below_an_anchor_of_the_user_is_trusted(examine: Examine, pdf_b
     finding = examine(pdf_bench.signed(signer=pdf_bench.signer(certificate)), trust_anchors=anchors)
     assert finding.facts["trusted"] is True
     assert finding.score == 0.0
+    form = pdf_bench.signed(pdf_bench.with_form(), signer=pdf_bench.signer(certificate))
+    assert examine(form, trust_anchors=anchors).score == 0.0
+    filled = examine(pdf_bench.updated(form, fill_field), trust_anchors=anchors)
+    assert filled.facts["trusted"] is True
+    assert filled.score is None, "the signer did not see what was filled in later"
     stranger = examine(pdf_bench.signed(), trust_anchors=anchors)
     assert stranger.facts["trusted"] is False
     assert stranger.score is None
