@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import pikepdf
 from pikepdf import Array, Dictionary, Name, String
@@ -29,50 +30,50 @@ _AMOUNT, _FORGED_AMOUNT = b"1,240.00 EUR", b"9,240.00 EUR"
 _NOTE_BOX = (72, 250, 420, 270)
 
 
+class _Document(NamedTuple):
+    """``verdict`` without a trust list, ``trusted`` (the same if None) with ours."""
+
+    file: str
+    verdict: str
+    what: str
+    data: bytes
+    trusted: str | None = None
+
+
 def document_files(album: Album, identity: Identity) -> Iterator[SampleFile]:
     """All samples of the group ``pdf``. ``identity`` is the signer in the trust list; two others are made anew."""
-    workshop, customer = new_identity("Workshop"), new_identity("Customer")
     plain = report(encode_jpeg(album.pixels("motorcycle_left.png"), exif=camera_exif()))
-    intact = signed(plain, workshop, "Workshop")
-    clean, forged, unknown = "no_manipulation_found", "manipulated", "inconclusive"
-    for file, verdict, what, data in (
-        ("pdf-plain.pdf", unknown, "A report of one page with text, a photograph and a form field; not signed.", plain),
-        ("pdf-signed.pdf", clean, "The report signed by the workshop, nothing done since.", intact),
-        (
-            "pdf-signed-altered.pdf",
-            forged,
-            "The signed report with one digit of the amount changed inside the signed bytes.",
-            altered(intact),
-        ),
-        (
-            "pdf-signed-replaced.pdf",
-            forged,
-            "The signed report with its text replaced by an update appended after the signature.",
-            page_replaced(intact),
-        ),
-        (
-            "pdf-countersigned.pdf",
-            clean,
-            "The signed report with a second signature, by the customer, added as the format allows.",
-            signed(intact, customer, "Customer"),
-        ),
-        (
-            "pdf-form-filled.pdf",
-            clean,
-            "The signed report with its form field filled in after signing, which a signature permits.",
-            form_filled(intact, "Collected on 18 May."),
-        ),
-        (
-            "pdf-updated.pdf",
-            unknown,
-            "The unsigned report saved again as an incremental update, as editors do; benign.",
-            form_filled(plain, "Please call me."),
-        ),
-    ):
-        yield SampleFile(Sample(file, "pdf", what, verdict), data)
+    for made in (*_signed_documents(plain), *_other_documents(plain, identity)):
+        sample = Sample(made.file, "pdf", made.what, made.verdict, trusted_verdict=made.trusted)
+        yield SampleFile(sample, made.data)
+
+
+def _signed_documents(plain: bytes) -> Iterator[_Document]:
+    """By signers whom no trust list knows."""
+    workshop, customer = new_identity("Workshop"), new_identity("Customer")
+    intact, clean, forged = signed(plain, workshop, "Workshop"), "no_manipulation_found", "manipulated"
+    what = "The report signed by the workshop, nothing done since."
+    yield _Document("pdf-signed.pdf", clean, what, intact)
+    what = "The signed report with one digit of the amount changed inside the signed bytes."
+    yield _Document("pdf-signed-altered.pdf", forged, what, altered(intact))
+    what = "The signed report with its text replaced by an update appended after the signature."
+    yield _Document("pdf-signed-replaced.pdf", forged, what, page_replaced(intact))
+    what = "The signed report with a second signature, by the customer, added as the format allows."
+    yield _Document("pdf-countersigned.pdf", clean, what, signed(intact, customer, "Customer"))
+    what = "The signed report with its form field filled in after signing, which a signature permits."
+    yield _Document("pdf-form-filled.pdf", clean, what, form_filled(intact, "Collected on 18 May."))
+    what = "The signed report with a comment pinned to its margin after signing; no word of the page is touched."
+    yield _Document("pdf-commented.pdf", "inconclusive", what, commented(intact, "Please call the customer."))
+
+
+def _other_documents(plain: bytes, identity: Identity) -> Iterator[_Document]:
+    what = "A report of one page with text, a photograph and a form field; not signed."
+    yield _Document("pdf-plain.pdf", "inconclusive", what, plain)
+    what = "The unsigned report saved again as an incremental update, as editors do; benign."
+    yield _Document("pdf-updated.pdf", "inconclusive", what, form_filled(plain, "Please call me."))
     what = "The report signed by the signer whose anchor is in the trust list."
-    trusted = Sample("pdf-signed-trusted.pdf", "pdf", what, clean, trusted_verdict="authentic")
-    yield SampleFile(trusted, signed(plain, identity, "Camera"))
+    trusted = signed(plain, identity, "Camera")
+    yield _Document("pdf-signed-trusted.pdf", "no_manipulation_found", what, trusted, "authentic")
 
 
 def report(photograph: bytes) -> bytes:
@@ -111,13 +112,16 @@ def signed(data: bytes, identity: Identity, field: str) -> bytes:
     leaf, *others = load_certs_from_pemder_data(identity.chain_pem)
     registry = _certificate_store.from_certs(others)
     out = io.BytesIO()
-    signers.sign_pdf(
-        IncrementalPdfFileWriter(io.BytesIO(data)),
-        signers.PdfSignatureMetadata(field_name=field, md_algorithm="sha256"),
-        signers.SimpleSigner(signing_cert=leaf, signing_key=key, cert_registry=registry),
-        new_field_spec=SigFieldSpec(field),
-        output=out,
-    )
+    # pyHanko runs an event loop of its own, and in a notebook this thread already has one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(
+            signers.sign_pdf,
+            IncrementalPdfFileWriter(io.BytesIO(data)),
+            signers.PdfSignatureMetadata(field_name=field, md_algorithm="sha256"),
+            signers.SimpleSigner(signing_cert=leaf, signing_key=key, cert_registry=registry),
+            new_field_spec=SigFieldSpec(field),
+            output=out,
+        ).result()
     return out.getvalue()
 
 
@@ -134,6 +138,25 @@ def page_replaced(data: bytes) -> bytes:
     page = writer.root["/Pages"]["/Kids"][0]
     page["/Contents"] = writer.add_object(_objects.StreamObject(stream_data=_page_content(_FORGED_AMOUNT)))
     writer.update_container(page)
+    return _written(writer)
+
+
+def commented(data: bytes, text: str) -> bytes:
+    """``data`` with an update appended that pins a comment, a "sticky note", to the margin of the page."""
+    writer = IncrementalPdfFileWriter(io.BytesIO(data))
+    page = writer.root["/Pages"]["/Kids"][0]
+    note = _objects.DictionaryObject(
+        {
+            _objects.NameObject("/Type"): _objects.NameObject("/Annot"),
+            _objects.NameObject("/Subtype"): _objects.NameObject("/Text"),
+            _objects.NameObject("/Rect"): _objects.ArrayObject(
+                [_objects.NumberObject(side) for side in (20, 780, 40, 800)]
+            ),
+            _objects.NameObject("/Contents"): _objects.TextStringObject(text),
+        }
+    )
+    page["/Annots"].append(writer.add_object(note))
+    writer.update_container(page["/Annots"])
     return _written(writer)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import io
 import logging
 
 import pikepdf
@@ -12,7 +14,8 @@ from pyhanko.sign.validation.status import SignatureCoverageLevel
 from pyhanko_certvalidator import ValidationContext
 
 from dfbatch.samples import SampleSet
-from dfbatch.samples.documents import altered
+from dfbatch.samples.certificates import new_identity
+from dfbatch.samples.documents import altered, signed
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +75,25 @@ def test_benign_updates_after_signing_are_allowed_by_the_standard_policy(made: S
     assert len(statuses) == signatures
     assert all(status.intact and status.valid and status.docmdp_ok for status in statuses)
     assert statuses[0].modification_level == ModificationLevel.FORM_FILLING
+
+
+def test_the_commented_report_shows_the_same_page_and_one_more_annotation(made: SampleSet):
+    assert _text(made, "pdf-commented.pdf") == _text(made, "pdf-signed.pdf")
+    with pikepdf.open(made.path("pdf-commented.pdf")) as pdf:
+        assert [str(one.Subtype) for one in pdf.pages[0].Annots][-1] == "/Text"
+
+
+def test_a_report_can_be_signed_where_an_event_loop_runs():
+    """As in the cell of a notebook."""
+
+    async def cell() -> bytes:
+        pdf = pikepdf.new()
+        pdf.add_blank_page()
+        out = io.BytesIO()
+        pdf.save(out)
+        return signed(out.getvalue(), new_identity("Cell"), "Signature")
+
+    assert b"/ByteRange" in asyncio.run(cell())
 
 
 @pytest.mark.parametrize(("file", "revisions"), [("pdf-plain.pdf", 1), ("pdf-updated.pdf", 2)])
