@@ -94,7 +94,7 @@ def _path_of(uri: str) -> str:
         if host not in ("", "localhost"):
             raise MediaMissing(f"{uri} names the host '{host}'; file:// reads only files that the worker sees.")
         rest = slash + path
-    return unquote(rest)  # '?' and '#' are letters of a file name, not parts of a query
+    return unquote(rest, errors="surrogateescape")  # '?' and '#' are letters of a file name, not parts of a query
 
 
 def _read_local(path: str, where: str, limits: MediaLimits) -> bytes:
