@@ -13,6 +13,7 @@ import pyarrow as pa
 from dfbatch.actors.link import ManagerLink
 from dfbatch.client.batch import Batch
 from dfbatch.client.connecting import Connected, reach
+from dfbatch.client.html_text import facts_line
 from dfbatch.client.job import Job
 from dfbatch.client.ledger_progress import batch_row
 from dfbatch.client.options import submit_options
@@ -280,5 +281,13 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else self._mode.replace("_", "-")
-        return f"<dfbatch.Client {state}, ledger {self.storage_path}>"
+        return f"<dfbatch.Client {self._state()}, ledger {self.storage_path}>"
+
+    def _repr_html_(self) -> str:
+        return facts_line("dfbatch client", {"state": self._state(), "ledger": self.storage_path})
+
+    def _state(self) -> str:
+        """Asks nobody: a handle must be free to show itself while the manager is busy, or gone."""
+        if self.closed:
+            return "closed"
+        return f"{self._mode.replace('_', '-')}, read-only" if self.read_only else self._mode.replace("_", "-")

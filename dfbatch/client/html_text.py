@@ -121,3 +121,13 @@ def dot(shown: Look) -> str:
         f'<span style="white-space:nowrap"><span style="color:{shown.colour};font-weight:700" aria-hidden="true">'
         f"{esc(shown.sign)}</span> {esc(shown.label)}</span>"
     )
+
+
+def facts_line(what: str, facts: Mapping[str, Any]) -> str:
+    """One line for a handle in a notebook: what it is, then ``name value`` pairs; empty values are left out."""
+    shown = "".join(
+        f'<span style="margin-left:1em"><span style="opacity:.7">{esc(name, 40)}</span> {esc(value, 200)}</span>'
+        for name, value in facts.items()
+        if value not in (None, "")
+    )
+    return f'<div style="font-size:90%"><b>{esc(what, 80)}</b>{shown}</div>'

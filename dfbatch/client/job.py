@@ -9,10 +9,11 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
+from dfbatch.client.html_text import facts_line
 from dfbatch.client.session import Session
 from dfbatch.core.ids import job_id
 from dfbatch.core.states import JobState
-from dfbatch.errors import JobCancelled, JobError, JobExpired, JobFailed, TimeoutError, UnknownId
+from dfbatch.errors import DfbatchError, JobCancelled, JobError, JobExpired, JobFailed, TimeoutError, UnknownId
 
 _POLL_S = 0.02
 _ERRORS = {JobState.FAILED: JobFailed, JobState.CANCELLED: JobCancelled, JobState.EXPIRED: JobExpired}
@@ -158,7 +159,17 @@ class Job:
         return hash(self.id)
 
     def __repr__(self) -> str:
-        return f"<Job {self.id} {self.status}>"
+        return f"<Job {self.id} {self._state()}>"
+
+    def _repr_html_(self) -> str:
+        return facts_line("Job", {"id": self.id, "state": self._state()})
+
+    def _state(self) -> str:
+        """The state, or why it cannot be told: a repr never raises."""
+        try:
+            return str(self.status)
+        except DfbatchError as error:
+            return f"({error})"
 
 
 def _error_of(row: dict[str, Any]) -> JobError | None:

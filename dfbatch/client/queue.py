@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from dfbatch.client.html_text import facts_line
 from dfbatch.client.session import Session
+from dfbatch.errors import DfbatchError
 
 
 class Queue:
@@ -47,6 +49,16 @@ class Queue:
         return self
 
     def __repr__(self) -> str:
-        stats = self.stats()
+        return f"<Queue {self._name}: {self._state()}>"
+
+    def _repr_html_(self) -> str:
+        return facts_line("Queue", {"name": self._name, "state": self._state()})
+
+    def _state(self) -> str:
+        """How much waits and runs, or why it cannot be told: a repr never raises."""
+        try:
+            stats = self.stats()
+        except DfbatchError as error:
+            return f"({error})"
         paused = ", paused" if stats["paused"] else ""
-        return f"<Queue {self._name}: {stats['waiting']:,} waiting, {stats['running']:,} running{paused}>"
+        return f"{stats['waiting']:,} waiting, {stats['running']:,} running{paused}"
