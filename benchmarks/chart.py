@@ -20,7 +20,7 @@ OURS = "dfbatch"
 GETS = {
     "dfbatch": "per item: one durable row (fsynced Delta table), retry, priority, cancel, dead letter; survives kills",
     "Ray Data tasks": "results in memory, gone with the driver; blocks are recomputed after a crash; no state per item",
-    "Ray Data actors": "the same; the actors are started anew for each run, as Ray Data does",
+    "Ray Data actors": "results in memory, gone with the driver; no state per item; actors start anew in each run",
     "ActorPool": "an answer per call; nothing recorded, no retry, gone with the driver",
 }
 BAR, RIVAL, INK, FAINT = "#1b6e8c", "#9aa5ab", "#1f2a30", "#5d6b73"
@@ -47,7 +47,7 @@ def draw(found: dict[str, Any], path: Path) -> Path:
     for row, system in enumerate(systems):
         _one_system(axes, -row, system, runs)
     axes.set_ylim(-len(systems) + 0.35, 0.75)
-    axes.set_xlim(500, 8e6)
+    axes.set_xlim(500, 2e7)
     axes.set_yticks([])
     axes.grid(axis="x", which="major", color="#dde3e6", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -70,12 +70,13 @@ def _one_system(axes: Any, y: float, system: str, runs: list[Measurement]) -> No
     axes.barh(y, middle, height=0.34, left=0, color=color, alpha=0.9)
     axes.plot(warm, [y] * len(warm), "o", ms=3.6, color=INK, zorder=3)
     axes.plot(cold, [y] * len(cold), "o", ms=4.2, mfc="white", mec=INK, zorder=3)
-    label = f"{middle:,.0f} a second"
+    label = f"{float(f'{middle:.3g}'):,.0f} a second"
     axes.text(max(*warm, *cold) * 1.08, y, label, va="center", fontsize=10, fontweight="bold", color=INK)
-    name = f"{system}   ({mine[0].items:,} items)"
-    axes.text(520, y + 0.37, name, va="center", fontsize=9.5, fontweight="bold", color=INK)
-    offset = 520 * 1.072 ** len(name)
-    axes.text(offset, y + 0.37, gets(system), va="center", fontsize=8.2, color=FAINT)
+    told = system.replace(", blocks", ", batch_size=None").replace(", 1024", ", batch_size=1024")
+    text = f"{told}, {mine[0].items:,} items"
+    name = axes.text(520, y + 0.28, text, va="bottom", fontsize=9.5, fontweight="bold", color=INK)
+    beside: dict[str, Any] = {"xycoords": name, "xytext": (9, 0), "textcoords": "offset points"}
+    axes.annotate(gets(system), xy=(1, 0.12), va="bottom", fontsize=8.2, color=FAINT, **beside)
 
 
 def in_order(runs: list[Measurement]) -> list[str]:
@@ -95,12 +96,13 @@ def gets(system: str) -> str:
 
 def caption(machine: dict[str, Any]) -> str:
     """Where and when, with what, and how to do it again."""
+    where = f"{machine['cpu'] or machine['system']}, {machine['cpus']} CPUs, {machine['memory_gib']} GiB"
+    versions = ", ".join(f"{name} {machine[name]}" for name in ("ray", "deltalake", "pyarrow"))
     return (
-        f"{machine['at'][:10]}, {machine['cpu'] or machine['system']}, {machine['cpus']} CPUs, "
-        f"{machine['memory_gib']} GiB, load {machine['load']:.1f} when it ended; Python {machine['python']}, "
-        f"Ray {machine['ray']}, deltalake {machine['deltalake']}, pyarrow {machine['pyarrow']}. Two workers each, a Ray "
-        "of its own for each system.\nBar: median of the warm runs (filled dots); hollow dot: first run on a fresh Ray. "
-        "Items are int64 in memory. To do it again: make bench (python -m benchmarks.overhead)."
+        f"{machine['at'][:10]}, {where}, load {machine['load']:.1f} when it ended; Python {machine['python']}, {versions}."
+        " Two workers each, a Ray of its own for each system.\n"
+        "Bar: median of the warm runs (filled dots); hollow dot: first run on a fresh Ray. Items are int64 in memory."
+        " To do it again: make bench (python -m benchmarks.overhead)."
     )
 
 

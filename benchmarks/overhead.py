@@ -15,11 +15,12 @@ import json
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from benchmarks import peers
+from benchmarks import chart, peers
 from benchmarks.embedded import Echo, embedded, expect_all, same
 from benchmarks.report import Findings, Goal, Measurement, Summary, command, ratio, summarize
 
@@ -97,7 +98,14 @@ def main() -> None:
         name, verifier = (VECTORISED, Echo) if kind == "vectorised" else (FUNCTION, same)
         print(json.dumps([row.as_dict() for row in own_runs(name, verifier, n)]))
         return
-    command("overhead", "What dfbatch costs an item, beside Ray Data and ActorPool.", measure)
+    path = command("overhead", "What dfbatch costs an item, beside Ray Data and ActorPool.", measure)
+    if path is not None and find_spec("matplotlib") is None:
+        print(
+            "No picture was drawn, for want of matplotlib: pip install -e '.[bench]', then python -m benchmarks.chart"
+        )
+    elif path is not None:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        print(f"Drawn in {chart.draw(content['overhead'], path.with_suffix('.png'))}")
 
 
 if __name__ == "__main__":

@@ -167,8 +167,8 @@ def record(section: str, findings: Findings, path: Path = RESULTS) -> Path:
     return path
 
 
-def command(section: str, about: str, measure: Callable[[bool], Findings]) -> Findings:
-    """The command line of a benchmark: ``measure(quick)``, print, save.
+def command(section: str, about: str, measure: Callable[[bool], Findings]) -> Path | None:
+    """The command line of a benchmark: ``measure(quick)``, print, save; returns the file that was written, if any.
 
     A full run is saved beside the others in ``results.json``; a quick one, which says
     nothing about speed, only if ``--out`` names a folder.
@@ -187,10 +187,11 @@ def command(section: str, about: str, measure: Callable[[bool], Findings]) -> Fi
     for name, value in findings.facts.items():
         print(f"{name}: {value}")
     print(f"Load average when it ended: {os.getloadavg()[0]:.2f}, CPUs: {os.cpu_count()}")
-    if options.out or not options.quick:
-        path = (options.out / RESULTS.name) if options.out else RESULTS
-        print(f"Saved in {record(section, findings, path)}")
-    return findings
+    if options.quick and not options.out:
+        return None
+    path = record(section, findings, (options.out / RESULTS.name) if options.out else RESULTS)
+    print(f"Saved in {path}")
+    return path
 
 
 def machine() -> dict[str, Any]:
