@@ -99,7 +99,7 @@ def caption(machine: dict[str, Any]) -> str:
     where = f"{machine['cpu'] or machine['system']}, {machine['cpus']} CPUs, {machine['memory_gib']} GiB"
     versions = ", ".join(f"{name} {machine[name]}" for name in ("ray", "deltalake", "pyarrow"))
     return (
-        f"{machine['at'][:10]}, {where}, load {machine['load']:.1f} when it ended; Python {machine['python']}, {versions}."
+        f"{machine['at'][:10]}, {where}, load {machine['load']:.1f} at the end; Python {machine['python']}, {versions}."
         " Two workers each, a Ray of its own for each system.\n"
         "Bar: median of the warm runs (filled dots); hollow dot: first run on a fresh Ray. Items are int64 in memory."
         " To do it again: make bench (python -m benchmarks.overhead)."
