@@ -11,6 +11,7 @@ from dfbatch.client.sources import (
     Payload,
     Stream,
     as_table,
+    is_dataset,
     is_stream,
     read_elements,
     series_values,
@@ -65,7 +66,8 @@ def _values(items: Any, columnar: bool) -> Payload:
 def _stream(items: Any, columnar: bool) -> Stream:
     tables = stream_tables(items)
     if tables is not None:
-        return Stream((Payload(n=len(table), inputs=table, items="row") for table in alike(tables, "items")), "row")
+        payloads = (Payload(n=len(table), inputs=table, items="row") for table in alike(tables, "items"))
+        return Stream(payloads, "row", reads_dataset=is_dataset(items))
     reader = read_elements(items)
     return Stream(_encoded(reader.slices(), columnar), "value", reader.close)
 

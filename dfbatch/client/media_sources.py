@@ -15,7 +15,16 @@ import pyarrow.types as at
 from dfbatch.client.item_sources import alike
 from dfbatch.client.media_values import ACCEPTED, is_value, media_bytes
 from dfbatch.client.paths import absolute_uris, expand_argument, expand_element, expand_list
-from dfbatch.client.sources import Payload, Stream, as_table, is_stream, read_elements, series_values, stream_tables
+from dfbatch.client.sources import (
+    Payload,
+    Stream,
+    as_table,
+    is_dataset,
+    is_stream,
+    read_elements,
+    series_values,
+    stream_tables,
+)
 from dfbatch.errors import InvalidInput, InvalidType
 
 URI, CONTENT, FILENAME = "uri", "content", "filename"
@@ -169,7 +178,8 @@ def _check_rows(uris: Any, blobs: Any, first: int) -> None:
 def _stream(source: Any) -> Stream:
     tables = stream_tables(source)
     if tables is not None:
-        return Stream(_numbered(alike(tables, "source"), table_payload, len), None)
+        payloads = _numbered(alike(tables, "source"), table_payload, len)
+        return Stream(payloads, None, reads_dataset=is_dataset(source))
     reader = read_elements(source)
     return Stream(_numbered(reader.slices(), _uniform, len), None, reader.close)
 

@@ -33,18 +33,32 @@ class Payload:
     new_blobs: dict[str, bytes] = field(default_factory=dict)
     items: ItemKind | None = None
 
+    def jobs(self) -> pa.Table | None:
+        """The columns ``uri, blob, filename`` that there are; None if there is none."""
+        columns = {"uri": self.uris, "blob": self.blobs, "filename": self.filenames}
+        given = {name: column for name, column in columns.items() if column is not None}
+        return pa.table(given) if given else None
+
 
 class Stream:
     """Payloads that come one after another, all with the same columns. Iterate it once, and close it.
 
     An exception of the user's iterator is raised after everything that came before it was handed out.
+    ``reads_dataset``: reading it takes a CPU of the cluster.
     """
 
-    def __init__(self, payloads: Iterator[Payload], items: ItemKind | None, close: Callable[[], None] | None = None):
+    def __init__(
+        self,
+        payloads: Iterator[Payload],
+        items: ItemKind | None,
+        close: Callable[[], None] | None = None,
+        reads_dataset: bool = False,
+    ) -> None:
         self._payloads = payloads
         self._close = close
         self._closed = False
         self.items = items
+        self.reads_dataset = reads_dataset
 
     def __iter__(self) -> Iterator[Payload]:
         return self
