@@ -9,21 +9,20 @@ fingerprint is that of the source and the arguments, so an edit is a new verifie
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import functools
 import inspect
-import io
-import json
 import pickle
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import cloudpickle
 
+from dfbatch.actors.verifier_fingerprint import fingerprint
 from dfbatch.errors import InvalidInput, VerifierUnusable
 
 LARGEST_BYTES = 256 << 20
@@ -49,10 +48,8 @@ def pack(verifier: Any, init: Mapping[str, Any] | None = None) -> PackedVerifier
     init = dict(init or {})
     _check(verifier, init)
     name = f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', type(verifier).__name__)}"
-    module = sys.modules.get(getattr(target, "__module__", ""))
     try:
-        with _by_value(module):
-            data = cloudpickle.dumps((verifier, init), protocol=5)
+        data = _dumps(verifier, init, getattr(target, "__module__", None) or "")
     except Exception as error:
         raise InvalidInput(
             "verifier",
@@ -66,14 +63,16 @@ def pack(verifier: Any, init: Mapping[str, Any] | None = None) -> PackedVerifier
             "Load large data in __init__ from a path given in init={...}",
         )
     resources = {k: v for k in RESOURCE_NAMES if (v := getattr(verifier, k, None)) is not None}
-    return PackedVerifier(data, name, _fingerprint(target, data, init), hasattr(verifier, "verify_batch"), resources)
+    return PackedVerifier(
+        data, name, fingerprint(verifier, init, _goes_by_name), hasattr(verifier, "verify_batch"), resources
+    )
 
 
 def load(data: bytes) -> Any:
     """The verifier, constructed. Raises VerifierUnusable with the user's own error as its cause."""
     try:
         verifier, init = pickle.loads(data)  # ours: written by pack(), read from our own ledger
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise VerifierUnusable(
             f"The verifier cannot be loaded on the worker: {type(error).__name__}: {error}"
         ) from error
@@ -81,7 +80,7 @@ def load(data: bytes) -> Any:
         return verifier
     try:
         return verifier(**init)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise VerifierUnusable(
             f"{verifier.__qualname__}({', '.join(init)}) failed on the worker: {type(error).__name__}: {error}"
         ) from error
@@ -135,45 +134,55 @@ def _check(verifier: Any, init: dict[str, Any]) -> None:
         return  # a class in C without a signature
 
 
+def _dumps(verifier: Any, init: dict[str, Any], own: str) -> bytes:
+    """Every local module by value; if one of them cannot travel so, the verifier's own alone."""
+    local = [module for module in list(sys.modules.values()) if _is_local(module)]
+    try:
+        with _by_value(local):
+            return bytes(cloudpickle.dumps((verifier, init), protocol=5))
+    except Exception:
+        with _by_value([module for module in local if module.__name__ == own]):
+            return bytes(cloudpickle.dumps((verifier, init), protocol=5))
+
+
 @contextlib.contextmanager
-def _by_value(module: ModuleType | None) -> Iterator[None]:
-    if module is None or module.__name__ == "__main__" or _is_installed(module):
-        yield
-        return
-    cloudpickle.register_pickle_by_value(module)
+def _by_value(modules: list[ModuleType]) -> Iterator[None]:
+    before = cloudpickle.list_registry_pickle_by_value()
+    added = [module for module in modules if module.__name__ not in before]
+    for module in added:
+        cloudpickle.register_pickle_by_value(module)
     try:
         yield
     finally:
-        cloudpickle.unregister_pickle_by_value(module)
+        for module in added:
+            cloudpickle.unregister_pickle_by_value(module)
 
 
-def _is_installed(module: ModuleType) -> bool:
+def _is_local(module: Any) -> bool:
+    """True for a module that a worker may lack, or have another file for."""
+    name = getattr(module, "__name__", None)
+    if (
+        not isinstance(module, ModuleType)
+        or name in (None, "__main__")
+        or sys.modules.get(module.__name__) is not module
+    ):
+        return False
+    return bool(getattr(module, "__file__", None)) and not _is_installed(module.__name__, str(module.__file__))
+
+
+@functools.cache
+def _is_installed(name: str, file: str) -> bool:
     """True if the module comes from an installed distribution that is not editable, or from Python itself."""
-    top = module.__name__.partition(".")[0]
+    top = name.partition(".")[0]
     if top in sys.stdlib_module_names or top == "dfbatch":
         return True
-    for name in metadata.packages_distributions().get(top, []):
-        direct = metadata.distribution(name).read_text("direct_url.json")
-        editable = bool(direct) and bool(json.loads(direct or "{}").get("dir_info", {}).get("editable"))
-        if not editable:
-            return True
-    return False
+    folders = {sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib", "platstdlib")}
+    if not any(Path(file).is_relative_to(folder) for folder in folders):
+        # Installed to elsewhere (a user's folder, a system's own), or not installed at all.
+        return "site-packages" in Path(file).parts or "dist-packages" in Path(file).parts
+    return True
 
 
-def _fingerprint(target: Any, data: bytes, init: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256()
-    try:
-        digest.update(inspect.getsource(target).encode())
-    except (OSError, TypeError):
-        digest.update(data)
-    with contextlib.suppress(OSError, TypeError):
-        module_file = inspect.getsourcefile(target)
-        if module_file and Path(module_file).is_file():
-            digest.update(Path(module_file).read_bytes())
-    stream = io.BytesIO()
-    try:
-        cloudpickle.dump(sorted(init.items()), stream)
-        digest.update(stream.getvalue())
-    except Exception:  # unsortable arguments: the pickle of all is as good
-        digest.update(data)
-    return digest.hexdigest()[:16]
+def _goes_by_name(target: Any) -> bool:
+    module = sys.modules.get(getattr(target, "__module__", None) or "")
+    return module is not None and module.__name__ != "__main__" and not _is_local(module)

@@ -1,0 +1,144 @@
+"""A chunk run item by item."""
+
+import numpy as np
+import pytest
+
+from dfbatch.actors import item_run
+from dfbatch.authenticity.findings import Provenance, Report, Verdict
+from dfbatch.core.error_class import ErrorClass
+from dfbatch.errors import BreakerOpen, TransientError
+
+NONE, TRANSIENT, PERMANENT = ErrorClass.NONE, ErrorClass.TRANSIENT, ErrorClass.PERMANENT
+
+
+def outputs(outcomes):
+    return [row and row["value"] for row in outcomes.output.column("output").to_pylist()]
+
+
+def test_each_item_gives_one_outcome_in_the_order_of_the_chunk(runner, make_chunk):
+    (outcomes,) = runner.run(lambda x: x * 10, make_chunk([1, 2, 3], first=40))
+    assert outcomes.indices.tolist() == [40, 41, 42]
+    assert outcomes.error_class.tolist() == [NONE] * 3
+    assert outputs(outcomes) == [10, 20, 30]
+    assert outcomes.failures is None
+    assert (outcomes.lease_id, outcomes.batch_id, outcomes.seq) == (7, "k3f2m9qx", 0)
+
+
+def test_items_come_as_they_were_given(runner, make_chunk):
+    given = [1, "a", None, {"k": [1, 2]}, b"x"]
+    seen = []
+    list(runner.run(seen.append, make_chunk(given)))
+    assert seen == given
+
+
+def test_times_are_wall_clock_starts_and_durations(runner, make_chunk):
+    (outcomes,) = runner.run(lambda x: x, make_chunk([1, 2]))
+    assert (np.diff(outcomes.started_at) >= 0).all()
+    assert (outcomes.duration_s >= 0).all()
+    assert 0 < outcomes.busy_s < 10
+
+
+def test_a_failing_item_costs_only_itself(runner, make_chunk):
+    def picky(x):
+        if x == 2:
+            raise ValueError("two")
+        return x
+
+    (outcomes,) = runner.run(picky, make_chunk([1, 2, 3]))
+    assert outcomes.error_class.tolist() == [NONE, PERMANENT, NONE]
+    assert outputs(outcomes) == [1, None, 3]
+    (failure,) = outcomes.failures.to_pylist()
+    assert (failure["position"], failure["error_type"], failure["error_message"]) == (1, "ValueError", "two")
+    assert "picky" in failure["traceback"]
+    assert outcomes.fingerprint.tolist()[0] == 0 != outcomes.fingerprint.tolist()[1]
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()], ids=repr)
+def test_not_even_an_exit_ends_the_worker(runner, make_chunk, error):
+    def leave(x):
+        raise error
+
+    (outcomes,) = runner.run(leave, make_chunk([1]))
+    assert outcomes.error_class.tolist() == [PERMANENT]
+
+
+def test_the_retry_policy_of_the_batch_decides_what_is_transient(runner, make_chunk):
+    def fail(x):
+        raise {1: KeyError("k"), 2: TransientError("t"), 3: BreakerOpen("scorer")}[x]
+
+    options = {"retry": {"retry_on": ["KeyError"], "give_up_on": ["dfbatch.errors.TransientError"]}}
+    (outcomes,) = runner.run(fail, make_chunk([1, 2, 3], options=options))
+    assert outcomes.error_class.tolist() == [TRANSIENT, PERMANENT, ErrorClass.BREAKER_OPEN]
+
+
+def test_an_answer_that_fits_no_table_fails_its_item(runner, make_chunk):
+    (outcomes,) = runner.run(lambda x: object() if x == 2 else x, make_chunk([1, 2, 3]))
+    assert outcomes.error_class.tolist() == [NONE, PERMANENT, NONE]
+    assert outcomes.failures.column("error_type").to_pylist() == ["OutputInvalid"]
+    assert outputs(outcomes) == [1, None, 3]
+
+
+def test_slow_items_are_reported_before_the_chunk_ends(runner, make_chunk, monkeypatch):
+    """With every item over the limit, each one is a report of its own."""
+    monkeypatch.setattr(item_run, "FLUSH_S", 0.0)
+    reports = list(runner.run(lambda x: x, make_chunk([1, 2, 3])))
+    assert [r.indices.tolist() for r in reports] == [[0], [1], [2]]
+    assert [outputs(r) for r in reports] == [[1], [2], [3]]
+
+
+def test_a_lease_called_back_ends_between_two_items(runner, make_chunk):
+    runner.recall_after = 2
+    seen = []
+    (outcomes,) = runner.run(seen.append, make_chunk([1, 2, 3, 4]))
+    assert seen == [1, 2]
+    assert outcomes.indices.tolist() == [0, 1]
+
+
+def test_a_lease_called_back_before_its_first_item_reports_nothing(runner, make_chunk):
+    runner.recall_after = 0
+    assert list(runner.run(lambda x: x, make_chunk([1]))) == []
+
+
+def test_the_mark_stands_at_the_item_under_work_and_is_cleared_at_the_end(runner, make_chunk):
+    seen = []
+    list(runner.run(lambda x: seen.append(runner.mark.last()), make_chunk(["a", "b"], first=40, lease_id=9)))
+    assert seen == [(9, 40), (9, 41)]
+    assert runner.mark.last() is None
+
+
+def test_a_verifier_that_asks_for_it_is_told_about_its_job(runner, make_chunk):
+    seen = []
+
+    def tell(item, ctx):
+        seen.append((ctx.job_id, ctx.attempt))
+        ctx.progress(1, 2, "half")
+
+    list(runner.run(tell, make_chunk(["a", "b"], first=3, attempts=2)))
+    assert seen == [("k3f2m9qx-3", 3), ("k3f2m9qx-4", 3)]
+    assert runner.context.take_steps()[("k3f2m9qx", 4)] == (1.0, 2.0, "half")
+    assert runner.context.take_steps() == {}
+
+
+def test_reports_of_the_authenticator_go_into_the_results_themselves(runner, make_chunk):
+    def judge(item):
+        if item == "odd":
+            return {"mine": 1}
+        return Report(
+            uri=item,
+            media_type="image/png",
+            size=3,
+            sha256="0" * 64,
+            verdict=Verdict.INCONCLUSIVE,
+            p_manipulated=None,
+            coverage=0.0,
+            reasons=("Nothing applies.",),
+            findings=(),
+            provenance=Provenance(),
+        )
+
+    (outcomes,) = runner.run(judge, make_chunk(["a", "odd", "b"]))
+    assert outcomes.report.column("verdict").to_pylist() == ["inconclusive", None, "inconclusive"]
+    assert outcomes.report.column("uri").to_pylist() == ["a", None, "b"]
+    assert outcomes.output.column("output").to_pylist()[1] == {"mine": 1}
+    (only,) = runner.run(judge, make_chunk(["a"]))
+    assert only.output is None
