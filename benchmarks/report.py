@@ -125,7 +125,7 @@ def table(rows: Sequence[Measurement], base: str | None = None) -> str:
     lines.append("-" * WIDTH)
     for summary in summaries:
         against = bases.get(summary.mode)
-        times = "-" if against is None else _short(ratio(summary, against))
+        times = "-" if against is None else short(ratio(summary, against))
         lines.append(
             f"{summary.system[:28]:<28} {summary.mode[:5]:<5} {summary.items:>10,} {summary.median_s:>9.3f} "
             f"{summary.spread:>7.0%} {summary.items_per_s:>10,.0f} {times:>5}"
@@ -150,9 +150,9 @@ def goals_table(goals: Sequence[Goal]) -> str:
     """Goal, measured, met or NOT MET: a line each, notes below their line."""
     lines = [f"{'goal':<40} {'bound':>19} {'measured':>10} {'':>8}", "-" * WIDTH]
     for goal in goals:
-        bound = f"{'>=' if goal.at_least else '<='} {_short(goal.bound)} {goal.unit}".strip()
+        bound = f"{'>=' if goal.at_least else '<='} {short(goal.bound)} {goal.unit}".strip()
         verdict = "met" if goal.met else "NOT MET"
-        lines.append(f"{goal.name[:40]:<40} {bound:>19} {_short(goal.measured):>10} {verdict:>8}")
+        lines.append(f"{goal.name[:40]:<40} {bound:>19} {short(goal.measured):>10} {verdict:>8}")
         if goal.note:
             lines.append(f"    {goal.note}")
     return "\n".join(lines)
@@ -217,6 +217,6 @@ def _cpu_name() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
-def _short(number: float) -> str:
+def short(number: float) -> str:
     """Three digits, whatever the size: 0.012, 1.25, 38, 412, 312,000."""
     return f"{number:.3g}" if number < 100 else f"{number:,.0f}"

@@ -135,3 +135,26 @@ def test_committed_results_are_those_of_full_runs_with_every_run_kept(report: An
         for goal in section["goals"]:
             again = report.Goal(**{name: value for name, value in goal.items() if name != "met"})
             assert again.met is goal["met"], goal["name"]
+
+
+def test_the_readme_shows_what_the_results_say(report: Any) -> None:
+    """If this fails: python -m benchmarks.readme."""
+    readme = importlib.import_module("benchmarks.readme")
+    if not report.RESULTS.exists():
+        pytest.skip("no results are committed")
+    content = json.loads(report.RESULTS.read_text(encoding="utf-8"))
+    assert readme.has_table(readme.README, content), "run: python -m benchmarks.readme"
+
+
+def test_a_goal_that_was_missed_is_shown_as_missed(report: Any) -> None:
+    readme = importlib.import_module("benchmarks.readme")
+    findings = report.Findings(goals=[report.Goal("slow thing", 0.06, 0.2812, "s")])
+    shown = readme.table({"one": findings.as_dict()})
+    assert "| slow thing | at most 0.06 s | 0.281 s | **not met** |" in shown
+
+
+def test_a_readme_without_marks_is_not_written_over() -> None:
+    readme = importlib.import_module("benchmarks.readme")
+    with pytest.raises(ValueError, match="substring not found"):
+        readme.with_table("# dfbatch", "| table |")
+    assert readme.with_table(f"a {readme.BEGIN} old {readme.END} b", "new") == f"a {readme.BEGIN}\nnew\n{readme.END} b"
