@@ -65,6 +65,8 @@ class Batch:
         self.durable = np.zeros(len(JobState), np.int64)
         """Jobs of the present generation with a durable outcome, by state code."""
         self._unwritten: dict[int, deque[Indices]] = {}
+        self.held: npt.NDArray[np.bool_] | None = None
+        """By job, up to the last one that was ever held: True if it waits for an equal job. None if none ever did."""
         self.purged: Indices = np.empty(0, np.int64)
         """Failed and expired jobs that are dead letters no more, sorted. They are never redriven."""
         self.waiting_since = spec.submitted_at

@@ -214,7 +214,8 @@ class Books:
         durable = batch.durable
         assert ((durable >= 0) & (durable <= jobs.counts)).all(), "more durable than ended"
         assert not durable[:FIRST_TERMINAL_CODE].any(), "durable before its end"
-        reachable = np.concatenate([batch.ready.entries(), batch.quarantined()])
+        held = np.empty(0, np.int64) if batch.held is None else np.flatnonzero(batch.held)
+        reachable = np.concatenate([batch.ready.entries(), batch.quarantined(), held])
         assert np.isin(jobs.in_states(JobState.QUEUED), reachable).all(), "a queued job that nobody will lease"
         waiting = np.concatenate([np.empty(0, np.int64), *(piece for _, _, piece in batch.delayed)])
         assert np.isin(jobs.in_states(JobState.RETRYING), waiting).all(), "a retry that never comes"

@@ -225,6 +225,22 @@ class Purged:
     indices: Indices
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FollowersHeld:
+    """These queued jobs wait for the outcome of an equal job of their batch."""
+
+    batch_id: str
+    indices: Indices
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FollowersReleased:
+    """Held jobs run on their own after all."""
+
+    batch_id: str
+    indices: Indices
+
+
 @dataclass(frozen=True, slots=True)
 class PriorityChanged:
     """The batch is served with another priority from now on; greater is sooner."""
@@ -273,6 +289,8 @@ Event = (
     | BatchStopped
     | JobsCancelled
     | Redriven
+    | FollowersHeld
+    | FollowersReleased
     | Purged
     | PriorityChanged
     | QueueChanged

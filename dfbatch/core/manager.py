@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dfbatch.core import control, dead_letters, events, leasing, liveness, outcomes, presence, submitting
+from dfbatch.core import control, dead_letters, events, following, leasing, liveness, outcomes, presence, submitting
 from dfbatch.core.batch import BatchSpec
 from dfbatch.core.books import Books
 from dfbatch.core.effects import Effect
@@ -39,6 +39,8 @@ _RULES: dict[type, Callable[[Books, Any, Instant], list[Effect]]] = {
     events.BatchStopped: control.on_stopped,
     events.JobsCancelled: control.on_jobs_cancelled,
     events.Redriven: control.on_redriven,
+    events.FollowersHeld: following.on_held,
+    events.FollowersReleased: following.on_released,
     events.Purged: dead_letters.on_purged,
     events.PriorityChanged: control.on_priority,
     events.QueueChanged: control.on_queue_changed,
