@@ -115,8 +115,10 @@ class Batch:
         Raises dfbatch.TimeoutError after ``timeout`` seconds; the work goes on. An
         interrupt (Ctrl-C, the stop button) ends the waiting, not the work.
         """
-        display = default_display(self._session.progress_mode)
-        end = watch(lambda wait_s: self._session.progress(self._id, wait_s), display, timeout)
+        end = self.progress()
+        if not end.status.is_terminal:
+            display = default_display(self._session.progress_mode)
+            end = watch(lambda wait_s: self._session.progress(self._id, wait_s), display, timeout)
         if not end.status.is_terminal:
             raise TimeoutError(
                 f"Batch {self._id} is {end.status} with {end.done:,} of {end.total or 0:,} jobs done after "
