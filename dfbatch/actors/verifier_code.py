@@ -14,6 +14,7 @@ import inspect
 import pickle
 import sys
 import sysconfig
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,12 @@ from typing import Any
 
 import cloudpickle
 
-from dfbatch.actors.verifier_fingerprint import fingerprint
+from dfbatch.actors.verifier_fingerprint import verifier_fingerprint
 from dfbatch.errors import InvalidInput, VerifierUnusable
 
 LARGEST_BYTES = 256 << 20
+_registry = threading.Lock()
+"""cloudpickle keeps one list for the whole process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def pack(verifier: Any, init: Mapping[str, Any] | None = None) -> PackedVerifier
         )
     resources = {k: v for k in RESOURCE_NAMES if (v := getattr(verifier, k, None)) is not None}
     return PackedVerifier(
-        data, name, fingerprint(verifier, init, _goes_by_name), hasattr(verifier, "verify_batch"), resources
+        data, name, verifier_fingerprint(verifier, init, _goes_by_name), hasattr(verifier, "verify_batch"), resources
     )
 
 
@@ -147,15 +150,16 @@ def _dumps(verifier: Any, init: dict[str, Any], own: str) -> bytes:
 
 @contextlib.contextmanager
 def _by_value(modules: list[ModuleType]) -> Iterator[None]:
-    before = cloudpickle.list_registry_pickle_by_value()
-    added = [module for module in modules if module.__name__ not in before]
-    for module in added:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
+    with _registry:
+        before = cloudpickle.list_registry_pickle_by_value()
+        added = [module for module in modules if module.__name__ not in before]
         for module in added:
-            cloudpickle.unregister_pickle_by_value(module)
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            yield
+        finally:
+            for module in added:
+                cloudpickle.unregister_pickle_by_value(module)
 
 
 def _is_local(module: Any) -> bool:
@@ -183,6 +187,5 @@ def _is_installed(name: str, file: str) -> bool:
     return True
 
 
-def _goes_by_name(target: Any) -> bool:
-    module = sys.modules.get(getattr(target, "__module__", None) or "")
-    return module is not None and module.__name__ != "__main__" and not _is_local(module)
+def _goes_by_name(module: ModuleType) -> bool:
+    return not _is_local(module)

@@ -93,6 +93,31 @@ def test_a_local_module_goes_by_value_with_all_that_it_uses(tmp_path, monkeypatc
     assert elsewhere(pack(module.judge), 4, 9) == [6.0, 9.0]
 
 
+def test_local_modules_that_it_imports_go_along(tmp_path, monkeypatch):
+    local_module(tmp_path, "dfbatch_test_inner", "def halve(item):\n    return item / 2\n", monkeypatch)
+    text = """
+        import dfbatch_test_inner
+        from dfbatch_test_inner import halve
+        def judge(item):
+            return halve(item) + dfbatch_test_inner.halve(item)
+        """
+    outer = local_module(tmp_path, "dfbatch_test_outer", text, monkeypatch)
+    assert elsewhere(pack(outer.judge), 4) == [4.0]
+
+
+def test_a_local_module_that_cannot_travel_stays_behind(tmp_path, monkeypatch):
+    """Its importer goes, and finds it on a worker that has the same path."""
+    local_module(
+        tmp_path,
+        "dfbatch_test_locked",
+        "import threading\nlock = threading.Lock()\ndef judge(item):\n    with lock:\n        return item\n",
+        monkeypatch,
+    )
+    text = "import dfbatch_test_locked\ndef judge(item):\n    return dfbatch_test_locked.judge(item)\n"
+    outer = local_module(tmp_path, "dfbatch_test_opener", text, monkeypatch)
+    assert elsewhere(pack(outer.judge), 4, path=[tmp_path]) == [4]
+
+
 def test_a_function_of_a_notebook_goes_by_value():
     space = {"__name__": "__main__"}
     exec("OFFSET = 5\ndef cell(item):\n    return item + OFFSET\n", space)
@@ -150,6 +175,43 @@ def test_what_a_verifier_declares_is_read():
     assert packed.resources == {"num_gpus": 0.5}
     assert packed.name.endswith(".Columns")
     assert not pack(Scale).vectorised
+
+
+NOTEBOOK = """
+import sys
+from dfbatch.actors.verifier_code import pack
+LIMIT = 3
+def helper(item):
+    return item in {"a", "b", "c"} and len(item) < LIMIT
+class Judge:
+    kinds = {"x", "y", "z"}
+    def __init__(self, by):
+        self.by = by
+    def __call__(self, item):
+        return helper(item)
+print(pack(Judge, {"by": 1}).fingerprint, pack(Judge(1)).fingerprint, pack(helper).fingerprint)
+"""
+
+
+def fingerprints_of_notebook(text, seed):
+    """Those of a fresh kernel: code without a file, and another order of sets."""
+    run = subprocess.run(
+        [sys.executable, "-c", text],
+        env={"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": str(seed)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return run.stdout.split()
+
+
+def test_the_same_cells_have_the_same_fingerprint_in_another_kernel():
+    before = fingerprints_of_notebook(NOTEBOOK, 1)
+    assert len(set(before)) == 3
+    assert fingerprints_of_notebook(NOTEBOOK, 2) == before
+    edited = fingerprints_of_notebook(NOTEBOOK.replace("LIMIT = 3", "LIMIT = 4"), 1)
+    assert all(new != old for new, old in zip(edited, before, strict=True))
 
 
 class NeitherNor:
