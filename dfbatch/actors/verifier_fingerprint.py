@@ -183,9 +183,8 @@ def _version_of(module: ModuleType) -> str:
     top = module.__name__.partition(".")[0]
     if top in sys.stdlib_module_names:
         return sys.version
-    for name in importlib.metadata.packages_distributions().get(top, [top]):
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return str(getattr(sys.modules.get(top), "__version__", ""))
+    told = getattr(sys.modules.get(top), "__version__", None)
+    if isinstance(told, str):
+        return told
+    # Slow, so it comes last: it reads what every installed distribution holds.
+    return " ".join(map(importlib.metadata.version, importlib.metadata.packages_distributions().get(top, [])))
