@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from dfbatch.actors.messages import Outcomes, WorkOrder
 from dfbatch.actors.outcome_rows import BatchFacts
+from dfbatch.actors.output_types import OutputTypes
 from dfbatch.core.effects import OutcomesTaken
 from dfbatch.ledger.payload import PayloadReader
 
@@ -31,6 +32,7 @@ class BatchDesk:
     errors: Counter[str] = field(default_factory=Counter)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     extending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    output_types: OutputTypes = field(default_factory=OutputTypes)
     steps: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
 
     def tally(self, effect: OutcomesTaken, outcomes: Outcomes) -> None:

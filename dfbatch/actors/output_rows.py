@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as at
 
+from dfbatch.actors.output_types import wider
 from dfbatch.errors import OutputInvalid
 from dfbatch.ledger.arrow_types import storable
 
@@ -62,8 +63,15 @@ def _one_by_one(values: Sequence[Any]) -> tuple[pa.Table | None, dict[int, Outpu
 
 
 def _unified(kind: pa.DataType, other: pa.DataType) -> pa.DataType:
-    schemas = [pa.schema([("output", kind)]), pa.schema([("output", other)])]
-    return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+    """The struct that holds rows of both. Raises TypeError, naming the column, where there is none."""
+    columns = {field.name: field.type for field in kind}
+    for field in other:
+        kept = columns.get(field.name, pa.null())
+        grown = wider(kept, field.type)
+        if grown is None:
+            raise TypeError(f"the column {field.name!r} holds {kept} so far, and {field.type} here")
+        columns[field.name] = grown
+    return pa.struct(list(columns.items()))
 
 
 def _check_kind(kind: pa.DataType) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pyarrow as pa
+
 from dfbatch.actors.effect_performer import EffectPerformer
 from dfbatch.actors.messages import Beat, Chunk, Control, Exchange, ExchangeReply, Hello, HelloReply, Outcomes
+from dfbatch.actors.output_types import types_in_ledger
 from dfbatch.core import effects as fx
 from dfbatch.core import events
 from dfbatch.core.books import LEASE_TERM_S
@@ -30,6 +33,7 @@ class WorkerCalls(EffectPerformer):
             self.recalls.pop(name, None)
         self.pids[name] = message.pid
         self.wakes.setdefault(name, asyncio.Event())
+        await self._know_types(message.outcomes)
         for outcomes in message.outcomes:
             self._take(name, outcomes)
         held = tuple(events.HeldLease(h.lease_id, h.batch_id, h.indices, h.generation, h.solo) for h in message.held)
@@ -48,6 +52,7 @@ class WorkerCalls(EffectPerformer):
         await self.ready_for_workers()
         if not self._is_known(message.worker, message.incarnation, message.epoch):
             return ExchangeReply(Control(self.state.epoch, say_hello=True))
+        await self._know_types(message.outcomes)
         for outcomes in message.outcomes:
             self._take(message.worker, outcomes)
         chunk = None
@@ -105,7 +110,22 @@ class WorkerCalls(EffectPerformer):
         known = self.state.workers.get(worker)
         return known is not None and known.incarnation == incarnation and epoch == self.state.epoch
 
+    async def _know_types(self, reports: tuple[Outcomes, ...]) -> None:
+        """What columns a recovered batch had is read from the ledger, once, before its next outcomes are taken."""
+        for batch_id in {report.batch_id for report in reports if report.output is not None}:
+            desk, batch = self.desks.get(batch_id), self.state.batches.get(batch_id)
+            if desk is None or batch is None or desk.output_types.is_known:
+                continue
+            kinds: list[pa.DataType] = []
+            if batch.durable.any():
+                loop = asyncio.get_running_loop()
+                kinds = await loop.run_in_executor(None, types_in_ledger, self.ledger.reader, batch_id)
+            desk.output_types.learn(kinds)
+
     def _take(self, worker: str, outcomes: Outcomes) -> None:
+        desk = self.desks.get(outcomes.batch_id)
+        if desk is not None:
+            outcomes = desk.output_types.checked(outcomes)
         effects = self.state.handle(
             events.OutcomesReported(
                 worker,

@@ -105,6 +105,8 @@ def _convert_array(values: Any, kind: Any) -> Any:
         return _of_microseconds(values, kind)
     if at.is_timestamp(start) and at.is_timestamp(kind):
         return values.cast(kind, safe=False)
+    if at.is_integer(start) and at.is_floating(kind):
+        return values.cast(kind, safe=False)  # the nearest number, as everywhere that whole numbers meet fractions
     return values.cast(kind)
 
 
