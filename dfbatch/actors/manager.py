@@ -46,8 +46,6 @@ class Manager(ControlCalls, WatchCalls, WorkerCalls):
         super().__init__(config, pool, clock)
         self._begun = False
         self.error: Exception | None = None
-        self.is_restarted = False
-        """True if an earlier life of this manager had the ledger, so that it must be there."""
 
     # ------------------------------------------------------------------------------------ life
 
@@ -77,9 +75,7 @@ class Manager(ControlCalls, WatchCalls, WorkerCalls):
         while True:
             begin = time.monotonic()
             try:
-                opened = await asyncio.get_running_loop().run_in_executor(
-                    None, open_ledger, self.config, self.clock, self.is_restarted
-                )
+                opened = await asyncio.get_running_loop().run_in_executor(None, open_ledger, self.config, self.clock)
                 self._replay(opened)
             except Exception as error:
                 self.reason, self.error = str(error) or type(error).__name__, error

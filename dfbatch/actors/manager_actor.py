@@ -19,7 +19,6 @@ class ManagerActor(Manager):
 
     def __init__(self, config: ManagerConfig) -> None:
         super().__init__(config, RayPool(config))
-        self.is_restarted = bool(ray.get_runtime_context().was_current_actor_reconstructed)
 
     def __repr__(self) -> str:
         return self.config.actor_name

@@ -24,7 +24,10 @@ READ_SILENCE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class ManagerConfig:
-    """How to start a manager. ``session`` is the same for all lives of one manager actor."""
+    """How to start a manager. ``session`` is the same for all lives of one manager actor.
+
+    ``begun``: the ledger is there; if it is not, its storage is away, and an empty one must not be begun in its place.
+    """
 
     storage_path: str
     namespace: str
@@ -36,6 +39,7 @@ class ManagerConfig:
     workers: tuple[int, int] = (0, 1)
     resume: bool = False
     idle_s: float = 60.0
+    begun: bool = False
 
 
 class PoolPort(Protocol):

@@ -34,13 +34,14 @@ class OpenedLedger:
     interrupted: bool
 
 
-def open_ledger(config: ManagerConfig, clock: Clock, must_exist: bool = False) -> OpenedLedger:
-    """Take the ledger over. Raises StorageInUse if its lock is held, LedgerTooNew, StorageRefused, LedgerCorrupt.
+def open_ledger(config: ManagerConfig, clock: Clock) -> OpenedLedger:
+    """Take the ledger over.
 
-    ``must_exist``: raise StorageUnusable instead of beginning an empty ledger.
+    Raises StorageUnusable if it is not there any more, StorageInUse if its lock is held, LedgerTooNew, StorageRefused,
+    LedgerCorrupt.
     """
     storage = open_storage(config.storage_path)
-    if must_exist and not storage.exists(MARKER_FILE):
+    if config.begun and not storage.exists(MARKER_FILE):
         raise StorageUnusable(
             f"The ledger under {config.storage_path} is not there any more. Bring its folder, or the disk or network "
             f"mount it is on, back to this place; the manager goes on by itself then."

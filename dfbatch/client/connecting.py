@@ -12,6 +12,7 @@ from typing import Any
 
 from dfbatch.actors.link import ManagerLink
 from dfbatch.config import Settings
+from dfbatch.ledger.layout import begin_ledger, check_format
 from dfbatch.ledger.lock import ManagerInfo, is_locked_elsewhere, read_manager_info
 from dfbatch.ledger.probe import check_storage
 from dfbatch.ledger.storage import Storage, open_storage
@@ -62,16 +63,21 @@ def _with_ray(settings: Settings, storage: Storage, address: str | None, resume:
             low, high = 0, session.cpus if session.mode == "embedded" else max(1, session.cpus - 1)
         if session.mode == "cluster":
             cluster.check_from_worker(storage, settings.storage_path)
+        actor_name = cluster.manager_name(storage.root)
+        if cluster.find_manager(actor_name, settings.namespace) is None:
+            check_format(storage)
+            begin_ledger(storage)
         config = ManagerConfig(
             storage_path=storage.root,
             namespace=settings.namespace,
             mode=session.mode,
             address=session.address,
-            actor_name=cluster.manager_name(storage.root),
+            actor_name=actor_name,
             session=secrets.token_hex(8),
             owner_pid=os.getpid() if session.mode == "embedded" else 0,
             workers=(low, high),
             resume=resume,
+            begun=True,
         )
         link = cluster.start_manager(config)
     except BaseException:

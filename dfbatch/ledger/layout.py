@@ -8,6 +8,7 @@ from dfbatch.errors import LedgerCorrupt, LedgerTooNew
 from dfbatch.ledger import delta_log
 from dfbatch.ledger.schemas import LEDGER_FORMAT
 from dfbatch.ledger.storage import Storage
+from dfbatch.version import __version__
 
 MARKER_FILE = "ledger.json"
 
@@ -29,6 +30,13 @@ def check_format(storage: Storage) -> None:
             f"The ledger under {storage.root} has format {found} (written by dfbatch {version}); this dfbatch knows "
             f"formats up to {LEDGER_FORMAT}. Upgrade dfbatch, or choose another storage_path."
         )
+
+
+def begin_ledger(storage: Storage) -> None:
+    """Write the file that says that here is a ledger, unless it is there. Raises StorageRefused."""
+    if not storage.exists(MARKER_FILE):
+        marker = {"format": LEDGER_FORMAT, "dfbatch": __version__}
+        storage.replace(MARKER_FILE, json.dumps(marker).encode() + b"\n")
 
 
 def user_tables(storage: Storage) -> list[str]:

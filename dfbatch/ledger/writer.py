@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from dataclasses import dataclass, field, replace
 
@@ -11,14 +10,13 @@ import pyarrow as pa
 from dfbatch.clock import Clock, SystemClock
 from dfbatch.errors import InvalidInput, LedgerFenced
 from dfbatch.ledger import delta_log
-from dfbatch.ledger.layout import MARKER_FILE, check_format, user_tables
+from dfbatch.ledger.layout import begin_ledger, check_format, user_tables
 from dfbatch.ledger.lock import MANAGER_FILE, ManagerInfo
 from dfbatch.ledger.log_commits import log_commits
 from dfbatch.ledger.maintenance import Maintenance
-from dfbatch.ledger.schemas import COMMIT_ORDER, LEDGER_FORMAT, TABLES
+from dfbatch.ledger.schemas import COMMIT_ORDER, TABLES
 from dfbatch.ledger.storage import Storage
 from dfbatch.ledger.table import LedgerTable
-from dfbatch.version import __version__
 
 
 @dataclass(slots=True)
@@ -64,9 +62,7 @@ class LedgerWriter:
             writer._open_table(name, schema.arrow)
         for name in user_tables(storage):
             writer._open_table(name, pa.schema([]))
-        if not storage.exists(MARKER_FILE):
-            marker = {"format": LEDGER_FORMAT, "dfbatch": __version__}
-            storage.replace(MARKER_FILE, json.dumps(marker).encode() + b"\n")
+        begin_ledger(storage)
         return writer
 
     def take_over(self, info: ManagerInfo) -> int:
