@@ -72,6 +72,7 @@ def _keep(books: Books, worker: Worker, held: HeldLease, now: Instant) -> bool:
     free = _free_jobs(batch.jobs, held)
     if not len(free) or len(free) > room_left(books, batch, now, by_rate=False):
         return False
+    batch.clear_suspicion(free)  # they wait no more; if the lease comes back, its suspects are suspects again
     open_lease(books, worker, batch, held.lease_id, free, now, solo=held.solo)
     books.place(batch, now)
     return True
