@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from dfbatch.actors.messages import Outcomes, WorkOrder
 from dfbatch.actors.outcome_rows import BatchFacts
 from dfbatch.actors.output_types import OutputTypes
+from dfbatch.actors.reuse_followers import Followers
 from dfbatch.core.effects import OutcomesTaken
 from dfbatch.ledger.payload import PayloadReader
 
@@ -34,10 +35,12 @@ class BatchDesk:
     extending: asyncio.Lock = field(default_factory=asyncio.Lock)
     output_types: OutputTypes = field(default_factory=OutputTypes)
     steps: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    followers: Followers | None = None
+    """Jobs that wait for an equal one; None unless outcomes are reused."""
 
     def tally(self, effect: OutcomesTaken, outcomes: Outcomes) -> None:
         """Count verdicts and error types of what was taken; a few microseconds a chunk."""
-        if outcomes.report is not None:
+        if outcomes.report is not None and "verdict" in outcomes.report.column_names:
             for entry in pc.value_counts(outcomes.report.column("verdict")).to_pylist():
                 if entry["values"] is not None:
                     self.verdicts[entry["values"]] += entry["counts"]
@@ -60,6 +63,12 @@ def desk_of(row: Mapping[str, Any], reader: Any) -> BatchDesk:
         row["verifier_fingerprint"],
     )
     order = WorkOrder(
-        row["batch_id"], row["kind"], row["verifier_sha"], row["verifier_name"], options.get("items"), options
+        row["batch_id"],
+        row["kind"],
+        row["verifier_sha"],
+        row["verifier_name"],
+        options.get("items"),
+        options,
+        row["verifier_fingerprint"],
     )
     return BatchDesk(dict(row), facts, order, PayloadReader(reader, row["batch_id"], row["inputs"]))

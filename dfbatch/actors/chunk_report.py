@@ -11,11 +11,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dfbatch.actors.failure import Failure, describe
-from dfbatch.actors.messages import Chunk, Outcomes
+from dfbatch.actors.messages import Chunk, Outcomes, WorkOrder
 from dfbatch.actors.output_rows import output_table
+from dfbatch.actors.time_limit import where_it_hung
 from dfbatch.authenticity.findings import Report
 from dfbatch.authenticity.report_table import reports_to_table
-from dfbatch.errors import OutputInvalid
+from dfbatch.core.error_class import ErrorClass
+from dfbatch.core.instant import Instant
+from dfbatch.core.lease import Lease
+from dfbatch.errors import ItemTimeout, OutputInvalid
 from dfbatch.ledger.schemas import RESULTS
 
 REPORT_COLUMNS = [
@@ -78,6 +82,38 @@ def failed_outright(chunk: Chunk, error: Exception, positions: npt.NDArray[np.in
     n = len(positions)
     failures = dict.fromkeys(range(n), describe(error))
     return outcomes_of(chunk, positions, np.full(n, time.perf_counter()), np.zeros(n), failures, busy_s=1e-6)
+
+
+def timed_out(
+    lease: Lease,
+    order: WorkOrder,
+    index: npt.NDArray[np.int64],
+    generation: npt.NDArray[np.int16],
+    stack: str,
+    now: Instant,
+    uris: pa.ChunkedArray | None = None,
+) -> Outcomes:
+    """The outcome of the one job whose time limit ended its worker; ``stack`` shows where it hung."""
+    limit_s = order.timeout_s or 0.0
+    text = (
+        f"The item took longer than its limit of {limit_s:g} s, so its worker was ended and replaced. "
+        f"Raise timeout_s if that is not enough; the traceback shows where it was."
+    )
+    took = now.mono - lease.granted_at
+    return Outcomes(
+        seq=0,
+        lease_id=lease.lease_id,
+        batch_id=lease.batch_id,
+        indices=index,
+        generation=generation,
+        error_class=np.full(1, ErrorClass.TIMEOUT, np.uint8),
+        fingerprint=np.zeros(1, np.int64),
+        started_at=np.full(1, now.wall - limit_s),
+        duration_s=np.full(1, limit_s),
+        busy_s=min(limit_s, took),
+        uris=uris,
+        failures=_failure_table({0: Failure(ErrorClass.TIMEOUT, ItemTimeout.__name__, text, where_it_hung(stack), 0)}),
+    )
 
 
 def value_tables(

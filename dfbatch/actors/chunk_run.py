@@ -29,6 +29,14 @@ class LoadedVerifier:
     blob_location: Callable[[str], str]
 
 
+def carried_columns(chunk: Chunk) -> pa.Table:
+    """The items of a ``map`` batch, or the columns carried along with media."""
+    column = chunk.table.column("input").combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = pa.concat_arrays(column.chunks)
+    return pa.table(column.flatten(), names=[f.name for f in column.type])
+
+
 class ChunkRun:
     """One chunk on one worker; ``ItemRun`` and ``VectorRun`` say how."""
 
@@ -70,10 +78,7 @@ class ChunkRun:
 
     def inputs(self) -> pa.Table:
         """The carried columns."""
-        column = self.chunk.table.column("input").combine_chunks()
-        if isinstance(column, pa.ChunkedArray):
-            column = pa.concat_arrays(column.chunks)
-        return pa.table(column.flatten(), names=[f.name for f in column.type])
+        return carried_columns(self.chunk)
 
     def bound_call(self) -> Callable[[Any], Any]:
         """The verifier as a function of one argument."""

@@ -1,21 +1,14 @@
-"""The calls of operators: pause, resume, cancel, redrive, priorities, limits, the number of workers."""
+"""The calls of operators about batches and workers: pause, resume, cancel, priorities, the number of workers."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-from dfbatch.actors.recovering import encode_ranges, recovered_event, stop_detail
+from dfbatch.actors.recovering import stop_detail
 from dfbatch.actors.submit_calls import SubmitCalls
-from dfbatch.core import control, events
+from dfbatch.core import events
 from dfbatch.core.batch import BatchStop
 from dfbatch.core.states import BatchState, JobState
-from dfbatch.errors import UnknownId
-from dfbatch.ledger.recovery import recover_batch
 
 
 class ControlCalls(SubmitCalls):
@@ -55,43 +48,6 @@ class ControlCalls(SubmitCalls):
         self.state.batch(batch_id)
         await self.noted("priority", batch_id, {"priority": priority})
         self.perform(self.state.handle(events.PriorityChanged(batch_id, priority), self.now()))
-
-    async def redrive(self, batch_id: str, indices: npt.NDArray[np.int64] | None = None) -> int:
-        """Begin the next generation of jobs that failed, expired or were cancelled; returns how many."""
-        await self.ready_to_write()
-        if batch_id not in self.state.batches:
-            await self._bring_back(batch_id)
-        batch = self.state.batch(batch_id)
-        while batch.jobs.n_terminal > int(batch.durable.sum()):
-            # Outcomes on their way to the ledger settle first: a generation ends before the next begins.
-            await asyncio.sleep(0.02)
-        can = control.redrivable(self.state, batch_id)
-        chosen = can if indices is None else np.intersect1d(can, indices)
-        if not len(chosen):
-            return 0
-        await self.noted("redriven", batch_id, {"ranges": encode_ranges(chosen)})
-        desk = self.desks[batch_id]
-        desk.errors.clear()
-        self.perform(self.state.handle(events.Redriven(batch_id, chosen), self.now()))
-        return len(chosen)
-
-    async def _bring_back(self, batch_id: str) -> None:
-        """An ended batch that is no longer in memory, read back from the ledger."""
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(None, recover_batch, self.ledger.reader, batch_id)
-        if found is None:
-            raise UnknownId(f"There is no batch '{batch_id}' in this ledger. client.batches() lists those there are.")
-        self.make_desk(found.row)
-        self.state.handle(recovered_event(found, False), self.now())
-
-    async def set_queue(self, queue: str, changes: Mapping[str, Any], paused: bool | None = None) -> dict[str, Any]:
-        """Change limits of a queue; they persist. Returns the policy in force."""
-        await self.ready_to_write()
-        policy = self.state.queue(queue).policy.changed(**changes) if changes else None
-        detail = {"policy": policy.as_options() if policy else None, "paused": paused}
-        await self.noted("queue_changed", None, detail, queue)
-        self.perform(self.state.handle(events.QueueChanged(queue, policy, paused), self.now()))
-        return self.state.queue(queue).policy.as_options()
 
     async def scale(self, low: int, high: int) -> None:
         await self.ready()

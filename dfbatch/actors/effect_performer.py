@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from dfbatch.actors.committer import Done, Pending
-from dfbatch.actors.manager_base import ManagerBase
 from dfbatch.actors.messages import Outcomes
 from dfbatch.actors.outcome_rows import OutcomeRows, bare_rows, rows_of_decided, rows_of_suspects, rows_of_taken
+from dfbatch.actors.reuse_calls import ReuseCalls
 from dfbatch.core import effects as fx
 from dfbatch.core import events
 from dfbatch.core.states import FIRST_TERMINAL_CODE, JobState
@@ -42,7 +42,7 @@ class CallTag:
     future: Any
 
 
-class EffectPerformer(ManagerBase):
+class EffectPerformer(ReuseCalls):
     """The part of the Manager that carries out effects."""
 
     def perform(self, effects: list[fx.Effect]) -> None:
@@ -51,8 +51,10 @@ class EffectPerformer(ManagerBase):
             match effect:
                 case fx.OutcomesTaken():
                     self._write_taken(effect)
+                    self.follow_taken(effect)
                 case fx.OutcomesDecided():
                     self._write_decided(effect)
+                    self.follow_decided(effect)
                 case fx.SuspectsNoted():
                     self._write_suspects(effect)
                 case fx.BatchEnded():

@@ -18,15 +18,16 @@ from dataclasses import replace
 import numpy as np
 
 from dfbatch.actors.committer import Committer, Done
-from dfbatch.actors.control_calls import ControlCalls
 from dfbatch.actors.manager_base import ManagerConfig, PoolPort
 from dfbatch.actors.messages import Description
 from dfbatch.actors.opening import OpenedLedger, open_ledger
-from dfbatch.actors.recovering import INTERRUPTED, recovered_event
+from dfbatch.actors.queue_calls import QueueCalls
+from dfbatch.actors.recovering import INTERRUPTED, recovered_event, shelved_batches
 from dfbatch.actors.watch_calls import WatchCalls
 from dfbatch.actors.worker_calls import WorkerCalls
 from dfbatch.clock import Clock
 from dfbatch.core import events
+from dfbatch.core.dead_letters import shelve
 from dfbatch.core.instant import Instant
 from dfbatch.core.manager import ManagerState
 from dfbatch.core.policy import QueuePolicy
@@ -39,7 +40,7 @@ RECOVERY_GRACE_S = 2.0
 _logger = logging.getLogger("dfbatch.manager")
 
 
-class Manager(ControlCalls, WatchCalls, WorkerCalls):
+class Manager(QueueCalls, WatchCalls, WorkerCalls):
     """One manager of one ledger. Construct it cheaply; the first call begins the recovery."""
 
     def __init__(self, config: ManagerConfig, pool: PoolPort, clock: Clock | None = None) -> None:
@@ -142,6 +143,8 @@ class Manager(ControlCalls, WatchCalls, WorkerCalls):
             detail = event["detail"]
             policy = QueuePolicy(**detail["policy"]) if detail.get("policy") else None
             self.state.handle(events.QueueChanged(event["queue"], policy, detail.get("paused")), now)
+        for batch_id, queue, n_dead in shelved_batches(opened.recovered):
+            shelve(self.state, batch_id, queue, n_dead)
 
     async def _tick_loop(self) -> None:
         while self.status == "running":

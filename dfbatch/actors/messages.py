@@ -23,6 +23,12 @@ class WorkOrder:
     verifier_name: str
     items: str | None
     options: Mapping[str, Any]
+    fingerprint: str = ""
+
+    @property
+    def reuses(self) -> bool:
+        """True if outcomes of equal content may be taken over."""
+        return self.options.get("reuse") == "content"
 
     @property
     def timeout_s(self) -> float | None:

@@ -51,7 +51,8 @@ class PositionMark:
         """The stack that a time limit left behind, and forget it."""
         try:
             text = self.stack_path.read_text(errors="replace")
-            self.stack_path.unlink()
+            # Emptied, not removed: the next stack is written to the file that is open already.
+            os.truncate(self.stack_path, 0)
         except FileNotFoundError:
             return ""
         return text

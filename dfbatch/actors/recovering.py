@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from dfbatch.core.batch import BatchSpec, BatchStop
 from dfbatch.core.events import BatchRecovered
 from dfbatch.core.policy import BatchPolicy
 from dfbatch.core.states import BatchState, JobState
-from dfbatch.ledger.recovery import RecoveredBatch
+from dfbatch.ledger.ranges import decode_ranges
+from dfbatch.ledger.recovery import Recovered, RecoveredBatch
 
 INTERRUPTED = "interrupted"
 """Why a batch is paused whose embedded manager ended with its kernel."""
@@ -68,11 +69,20 @@ def recovered_event(found: RecoveredBatch, interrupted: bool) -> BatchRecovered:
         tried_suspect=tries.column("suspect").to_numpy(zero_copy_only=False).astype(np.bool_),
         retry_at=np.nan_to_num(due, nan=0.0),
         paused=paused or (INTERRUPTED if interrupted else None),
+        purged_index=_purged(found.events),
         priority=next((e["detail"]["priority"] for e in reversed(found.events) if e["kind"] == "priority"), None),
         stop=_stop(found.events),
         lost=sealed.get("reason"),
         redriven_at=next((e["at"].timestamp() for e in reversed(found.events) if e["kind"] == "redriven"), None),
     )
+
+
+def shelved_batches(recovered: Recovered) -> Iterator[tuple[str, str, int]]:
+    """Id, queue and number of dead letters of each batch that has ended."""
+    for batch_id, detail in recovered.finished.items():
+        counts = detail.get("counts", {})
+        n_dead = counts.get(JobState.FAILED.value, 0) + counts.get(JobState.EXPIRED.value, 0)
+        yield batch_id, recovered.queue_of[batch_id], n_dead - recovered.purged.get(batch_id, 0)
 
 
 def encode_ranges(indices: npt.NDArray[np.int64]) -> list[list[int]]:
@@ -103,11 +113,16 @@ def _generations(events: list[dict[str, Any]], n_jobs: int) -> npt.NDArray[np.in
     return generation
 
 
+def _purged(events: list[dict[str, Any]]) -> npt.NDArray[np.int64]:
+    pieces = [decode_ranges(event["detail"]["ranges"]) for event in events if event["kind"] == "purged"]
+    return np.unique(np.concatenate(pieces)) if pieces else np.empty(0, np.int64)
+
+
 def _paused(events: list[dict[str, Any]]) -> str | None:
     for event in reversed(events):
         if event["kind"] == "paused":
             return str(event["detail"].get("reason", "paused"))
-        if event["kind"] == "resumed":
+        if event["kind"] in ("resumed", "batch_finished"):
             return None
     return None
 

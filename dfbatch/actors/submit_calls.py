@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -14,11 +14,13 @@ from dfbatch.actors.effect_performer import EffectPerformer
 from dfbatch.actors.manager_base import ManagerConfig, PoolPort
 from dfbatch.actors.messages import Submit
 from dfbatch.actors.recovering import spec_of_row
+from dfbatch.actors.reuse_followers import Followers
 from dfbatch.actors.submit_rows import batch_row, batches_table, job_tables, payload_table
 from dfbatch.clock import Clock
 from dfbatch.core import events
 from dfbatch.core.batch import BatchSpec
 from dfbatch.core.ids import new_batch_id
+from dfbatch.core.retry import Retry
 from dfbatch.errors import DfbatchError, InvalidInput, StorageRefused
 
 SEED_BYTES = 64 << 20
@@ -45,7 +47,9 @@ class SubmitCalls(EffectPerformer):
         """
         await self.ready_to_write()
         content_of = await self._content_of(message.key)
+        followers = await self.begin_reuse(message)
         now = self.now()
+        message = replace(message, options=self._with_queue_retry(message))
         row = batch_row(message, self._fresh_id(now.wall), verifier_sha, now.wall)
         spec = spec_of_row(row, message.n_jobs)
         existing = self.state.admit(spec, content_of).existing
@@ -53,10 +57,12 @@ class SubmitCalls(EffectPerformer):
             if existing in self._arriving:  # acknowledged means durable, for the repeat too
                 await asyncio.shield(self._arriving[existing].settled)
             return existing
-        await self._arrive(spec, row, message)
+        await self._arrive(spec, row, message, followers)
         return spec.batch_id
 
-    async def _arrive(self, spec: BatchSpec, row: dict[str, Any], message: Submit) -> None:
+    async def _arrive(
+        self, spec: BatchSpec, row: dict[str, Any], message: Submit, followers: Followers | None
+    ) -> None:
         """Write the rows, then let the batch begin; on failure its place is given back."""
         arrival = self._arriving[spec.batch_id] = _Arrival(spec.content, asyncio.get_running_loop().create_future())
 
@@ -74,11 +80,19 @@ class SubmitCalls(EffectPerformer):
         else:
             desk = self.make_desk(row)
             self._seed(desk.payload, 0, message)
-            self.perform(self.state.handle(events.BatchSubmitted(spec), self.now()))
+            effects = self.state.handle(events.BatchSubmitted(spec), self.now())
+            self.hold_followers(spec.batch_id, followers)
+            self.perform(effects)
             self.pool.reconcile(self.workers_wanted())
             arrival.settled.set_result(None)
         finally:
             del self._arriving[spec.batch_id]
+
+    def _with_queue_retry(self, message: Submit) -> dict[str, Any]:
+        """A batch without a retry policy of its own keeps the one its queue has when it is submitted."""
+        queue = self.state.queues.get(message.queue)
+        retry = (queue.policy.retry if queue else None) or Retry()
+        return {"retry": retry.as_options(), **message.options}
 
     async def _content_of(self, key: str | None) -> dict[str, str]:
         """What was submitted under this key before, wherever that batch is by now."""
@@ -122,7 +136,12 @@ class SubmitCalls(EffectPerformer):
                 await asyncio.get_running_loop().run_in_executor(
                     self.readers, self.desks[batch_id].payload.seed, table, first
                 )
-            self.perform(self.state.handle(events.BatchExtended(batch_id, n, first), self.now()))
+            desk = self.desks[batch_id]
+            reuses = desk.order.reuses
+            followers = await self.followers_of(desk.facts.kind, first, jobs, inputs) if reuses else None
+            effects = self.state.handle(events.BatchExtended(batch_id, n, first), self.now())
+            self.hold_followers(batch_id, followers)
+            self.perform(effects)
             return first + n
 
     async def seal(self, batch_id: str, reason: str | None = None) -> None:

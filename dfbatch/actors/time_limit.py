@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import faulthandler
+from pathlib import Path
 from typing import TextIO
+
+_OWN_FOLDER = str(Path(__file__).parent)
+TIMEOUT_HEAD = "Timeout ("
+"""How faulthandler begins the stack of a time limit; that of a crash begins otherwise."""
 
 
 class TimeLimit:
     """Ends the process, with the stack in a file, when one item takes too long: a C thread that needs no GIL.
 
     Arming costs 62 µs, so it is done again only after a tenth of the limit: an item
-    gets between 1 and 1.1 times its limit. Without a file for the stack nothing is limited.
+    gets between 1 and 1.1 times its limit; a micro-batch gets that for each of its
+    items. Without a file for the stack nothing is limited.
     """
 
     def __init__(self, limit_s: float | None, stack_file: TextIO | None) -> None:
@@ -18,12 +24,23 @@ class TimeLimit:
         self._file = stack_file
         self._armed_at = -1e18
 
-    def item_starts(self, now: float) -> None:
-        if self._limit_s is not None and now - self._armed_at > 0.1 * self._limit_s:
+    def item_starts(self, now: float, n_items: int = 1) -> None:
+        """``n_items`` begin together at ``now`` (monotonic seconds)."""
+        if self._limit_s is not None and (n_items > 1 or now - self._armed_at > 0.1 * self._limit_s):
             self._armed_at = now
             assert self._file is not None
-            faulthandler.dump_traceback_later(1.1 * self._limit_s, exit=True, file=self._file)
+            faulthandler.dump_traceback_later(1.1 * self._limit_s * n_items, exit=True, file=self._file)
 
     def ends(self) -> None:
         if self._limit_s is not None:
             faulthandler.cancel_dump_traceback_later()
+
+
+def where_it_hung(stack: str) -> str:
+    """The frames of user code out of a dump of all threads, the innermost first; the whole dump if none is found."""
+    for block in stack.split("\n\n"):
+        lines = block.splitlines()
+        own = next((k for k, line in enumerate(lines) if _OWN_FOLDER in line), 0)
+        if "run.py" in block and own > 1:
+            return "\n".join(["Where it was when its time was over (innermost call first):", *lines[1:own]])
+    return stack

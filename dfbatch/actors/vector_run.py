@@ -60,7 +60,7 @@ class VectorRun(ChunkRun):
         self.mark.cells[1] = self.context.job_index = int(self.chunk.indices[start])
         self.context.attempt = int(self.chunk.attempts[start]) + 1
         begin = time.perf_counter()
-        self.limit.item_starts(begin)
+        self.limit.item_starts(begin, len(part))
         result: pa.Table | Failure | None
         try:
             given = part if self.chunk.order.kind == "verify" else vector_table(part, self.items)

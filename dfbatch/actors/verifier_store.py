@@ -19,7 +19,7 @@ class VerifierStore:
     """Loads verifiers from the ledger by their SHA-256. Used by one thread."""
 
     def __init__(self, storage: Storage) -> None:
-        self._storage = storage
+        self.storage = storage
         self._loaded: OrderedDict[str, LoadedVerifier] = OrderedDict()
         self._broken: dict[str, VerifierUnusable] = {}
 
@@ -32,7 +32,7 @@ class VerifierStore:
             self._loaded.move_to_end(sha)
             return self._loaded[sha]
         try:
-            verifier = load(blobs.get(self._storage, sha, "verifiers"))
+            verifier = load(blobs.get(self.storage, sha, "verifiers"))
         except VerifierUnusable as error:
             self._broken[sha] = error
             raise
@@ -46,7 +46,7 @@ class VerifierStore:
     def _make_ready(self, verifier: Any) -> LoadedVerifier:
         call, vectorised, takes_context = entry_point(verifier)
         model = getattr(verifier, "model_fingerprint", None)
-        base = self._storage.root
+        base = self.storage.root
         return LoadedVerifier(
             call,
             vectorised,

@@ -76,17 +76,9 @@ class WatchCalls(EffectPerformer):
         return found
 
     async def queues(self) -> list[dict[str, Any]]:
+        """What is in each queue, and its limits."""
         await self.ready()
-        return [
-            {
-                "queue": q.name,
-                "paused": q.paused,
-                "waiting": q.n_open - q.n_running,
-                "running": q.n_running,
-                "policy": q.policy.as_options(),
-            }
-            for q in self.state.queues.values()
-        ]
+        return snapshots.queue_stats(self.state, self.now())
 
     async def health(self) -> dict[str, Any]:
         """How the manager does; answered in every state."""

@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from dfbatch.actors.chunk_report import failed_outright
 from dfbatch.actors.chunk_run import LoadedVerifier
@@ -34,11 +34,14 @@ from dfbatch.actors.messages import (
 )
 from dfbatch.actors.patience import UNREACHABLE, Patience
 from dfbatch.actors.position_mark import PositionMark
-from dfbatch.actors.time_limit import TimeLimit
+from dfbatch.actors.time_limit import TIMEOUT_HEAD, TimeLimit
 from dfbatch.actors.vector_run import VectorRun
 from dfbatch.actors.verifier_store import VerifierStore
 from dfbatch.errors import VerifierUnusable
 from dfbatch.version import __version__
+
+if TYPE_CHECKING:
+    from dfbatch.actors.reuse_run import ReuseRun
 
 HEARTBEAT_S = 1.0
 _logger = logging.getLogger("dfbatch.worker")
@@ -92,6 +95,7 @@ class Worker:
         self._left = threading.Event()
         self._work = HeldWork(self._stopping)
         self._patience = Patience(self._stopping)
+        self._reuse: ReuseRun | None = None
 
     def run(self) -> None:
         """Work until it is over. Returns after everything held was finished or handed back."""
@@ -160,12 +164,28 @@ class Worker:
             return
         limit = TimeLimit(chunk.order.timeout_s, self._stack_file)
         kind = VectorRun if verifier.vectorised else ItemRun
+
+        def run(part: Chunk, verifier: LoadedVerifier) -> Iterator[Outcomes]:
+            return kind(part, verifier, self._mark, self._context, recalled, limit).outcomes()
+
         try:
-            yield from kind(chunk, verifier, self._mark, self._context, recalled, limit).outcomes()
+            if chunk.order.reuses:
+                yield from self._reuse_run().outcomes(chunk, verifier, run)
+            else:
+                yield from run(chunk, verifier)
         except Exception as error:
             # Ours, not the verifier's. A worker that ended here would meet the same chunk for ever.
             _logger.exception("Worker %s could not run lease %d", self.name, chunk.lease_id)
             yield failed_outright(chunk, error, self._work.open_positions(chunk))
+
+    def _reuse_run(self) -> ReuseRun:
+        """Made when first needed: most workers never reuse anything."""
+        if self._reuse is None:
+            from dfbatch.actors.reuse_memory import ReuseMemory
+            from dfbatch.actors.reuse_run import ReuseRun
+
+            self._reuse = ReuseRun(ReuseMemory(self._verifiers.storage))
+        return self._reuse
 
     # ---------------------------------------------------------------------------------- exchange
 
@@ -263,7 +283,7 @@ class Worker:
                 held=work.open_parts(),
                 outcomes=work.outbox.unconfirmed(),
                 mark=mark,
-                timed_out=bool(stack),
+                timed_out=TIMEOUT_HEAD in stack,
                 stack=stack,
             )
         reply = self._patience.call(lambda: self._manager.hello(message))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pyarrow as pa
 
+from dfbatch.actors.chunk_report import timed_out
 from dfbatch.actors.effect_performer import EffectPerformer
 from dfbatch.actors.messages import Beat, Chunk, Control, Exchange, ExchangeReply, Hello, HelloReply, Outcomes
 from dfbatch.actors.output_types import types_in_ledger
@@ -36,6 +38,8 @@ class WorkerCalls(EffectPerformer):
         await self._know_types(message.outcomes)
         for outcomes in message.outcomes:
             self._take(name, outcomes)
+        if message.timed_out and message.mark is not None:
+            self._charge_timeout(name, message.mark, message.stack)
         held = tuple(events.HeldLease(h.lease_id, h.batch_id, h.indices, h.generation, h.solo) for h in message.held)
         effects = self.state.handle(
             events.WorkerHello(
@@ -105,6 +109,22 @@ class WorkerCalls(EffectPerformer):
                 steps.append({"step": step, "started_at": wall})
             steps[-1].update(done=done, total=total, updated_at=wall)
             del steps[:-MOST_STEPS]
+
+    def _charge_timeout(self, worker: str, mark: tuple[int, int], stack: str) -> None:
+        """The last incarnation ended itself because the marked item took too long: that item is charged, and no other.
+
+        A lease that this manager does not know was another manager's; its item will show itself again.
+        """
+        lease = self.state.leases.get(mark[0])
+        if lease is not None and lease.worker == worker:
+            jobs, desk = self.state.batches[lease.batch_id].jobs, self.desks[lease.batch_id]
+            index = np.array([mark[1]], np.int64)
+            uris = self.readers.submit(desk.payload.slice, index).result().column("uri")
+            story = timed_out(
+                lease, desk.order, index, jobs.generation[index], stack, self.now(),
+                uris if desk.facts.kind == "verify" else None,
+            )  # fmt: skip
+            self._take(worker, story)
 
     def _is_known(self, worker: str, incarnation: str, epoch: int) -> bool:
         known = self.state.workers.get(worker)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dfbatch.client.client import Client
+from dfbatch.core.retry import Retry
 
 N = 20_000
 
@@ -85,3 +86,22 @@ def test_a_worker_that_dies_is_replaced_and_its_marked_item_runs_alone(
     assert [(row["job_index"], row["error_type"]) for row in failed] == [(77, "WorkerCrash")]
     assert failed[0]["worker_deaths"] == 2
     assert len(table) == 200
+
+
+def test_an_item_that_hangs_is_ended_with_its_stack_and_its_neighbours_succeed(client: Client) -> None:
+    """The time limit ends native code too; only the item that hung is charged, and its row shows where it hung."""
+
+    def hang(item: int) -> int:
+        import time
+
+        if item == 5:
+            time.sleep(300)
+        return item
+
+    batch = client.map(hang, range(20), timeout_s=1.0, retry=Retry(max_attempts=1))
+    batch.wait(timeout=90)
+    failed = batch.failures()
+    assert [(row["job_index"], row["error_type"]) for row in failed] == [(5, "ItemTimeout")]
+    assert "in hang" in failed[0]["traceback"]
+    assert "longer than its limit of 1 s" in failed[0]["error_message"]
+    assert batch.counts() == {"succeeded": 19, "failed": 1}

@@ -1,0 +1,209 @@
+"""The calls about queues and what failed in them: policies, pause, redrive, purge."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from dfbatch.actors.control_calls import ControlCalls
+from dfbatch.actors.manager_base import ManagerConfig, PoolPort
+from dfbatch.actors.recovering import encode_ranges, recovered_event
+from dfbatch.clock import Clock
+from dfbatch.core import control, events
+from dfbatch.core.batch import Batch
+from dfbatch.core.dead_letters import dead_letters
+from dfbatch.core.policy import QueuePolicy
+from dfbatch.core.ready import Indices
+from dfbatch.core.submitting import check_length
+from dfbatch.errors import DfbatchError, UnknownId
+from dfbatch.ledger.columns import numbers, sort_by_key
+from dfbatch.ledger.dead_letters import KEY_COLUMNS, common_rows, dead_letter_rows, split_by_batch
+from dfbatch.ledger.recovery import recover_batches
+
+_T = TypeVar("_T")
+_AT_ONCE = 64
+"""Batches that are read back together."""
+_TRIES = 5
+_logger = logging.getLogger("dfbatch.manager")
+
+
+class QueueCalls(ControlCalls):
+    """The part of the Manager that keeps queues and their dead letters.
+
+    Changes that the ledger must know before they are carried out go one after the
+    other: two of them at once could each rest on what the other is about to change.
+    """
+
+    def __init__(self, config: ManagerConfig, pool: PoolPort, clock: Clock | None = None) -> None:
+        super().__init__(config, pool, clock)
+        self._changing = asyncio.Lock()
+
+    async def set_queue(self, queue: str, changes: Mapping[str, Any], paused: bool | None = None) -> dict[str, Any]:
+        """Change limits of a queue; they persist. Returns the policy in force. Raises InvalidInput."""
+        await self.ready_to_write()
+        async with self._changing:
+            known = self.state.queues.get(queue)
+            policy = (known.policy if known else QueuePolicy()).changed(**changes) if changes else None
+            if policy is not None or paused is not None:
+                detail = {"policy": policy.as_options() if policy else None, "paused": paused}
+                await self.noted("queue_changed", None, detail, queue)
+                self.perform(self.state.handle(events.QueueChanged(queue, policy, paused), self.now()))
+            return self.state.queue(queue).policy.as_options()
+
+    async def cancel(self, batch_id: str, reason: str = "") -> None:
+        """Every job without an outcome becomes ``cancelled``; durable as one row, however many jobs there are."""
+        async with self._changing:
+            await super().cancel(batch_id, reason)
+
+    async def redrive(self, batch_id: str, indices: Indices | None = None) -> int:
+        """Begin the next generation of jobs that failed, expired or were cancelled; returns how many.
+
+        Raises QueueFull if the queue has no room for them, InvalidInput while the batch is being stopped.
+        """
+        await self.ready_to_write()
+        return await self._to_the_end(self._redrive(batch_id, indices))
+
+    async def redrive_dead(self, queue: str, keys: pa.Table) -> int:
+        """Redrive those of the ``keys`` (``batch_id, job_index, generation``) that still are dead letters.
+
+        The generations make a repeated call harmless. All or nothing: raises QueueFull,
+        InvalidInput while one of the batches is being stopped, UnknownId for a queue that is not there.
+        """
+        await self.ready_to_write()
+        return await self._to_the_end(self._redrive_dead(queue, keys))
+
+    async def purge_dead(self, queue: str, keys: pa.Table) -> int:
+        """Give up those of the ``keys`` that still are dead letters; returns how many. Their results stay."""
+        await self.ready_to_write()
+        return await self._to_the_end(self._purge_dead(queue, keys))
+
+    # ------------------------------------------------------------------------------------ inside
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Carried out even if the caller goes away: the ledger may already say that it was."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def _redrive(self, batch_id: str, indices: Indices | None) -> int:
+        async with self._changing:
+            if batch_id not in self.state.batches:
+                await self._bring_back(batch_id)
+            batch = self.state.batch(batch_id)
+            while batch.jobs.n_open == 0 and batch.jobs.n_terminal > int(batch.durable.sum()):
+                # The last outcomes are on their way to the ledger; what is not there cannot be redriven.
+                await asyncio.sleep(0.02)
+            can = control.redrivable(self.state, batch_id)
+            chosen = can if indices is None else np.intersect1d(can, indices)
+            return await self._begin_again(batch.spec.queue, {batch_id: chosen} if len(chosen) else {})
+
+    async def _redrive_dead(self, queue: str, keys: pa.Table) -> int:
+        async with self._changing:
+            return await self._begin_again(queue, await self._still_dead(queue, keys))
+
+    async def _purge_dead(self, queue: str, keys: pa.Table) -> int:
+        async with self._changing:
+            chosen = await self._still_dead(queue, keys)
+            await self._noted_each("purged", queue, chosen)
+            for batch_id, indices in chosen.items():
+                self.perform(self.state.handle(events.Purged(batch_id, indices), self.now()))
+            return sum(map(len, chosen.values()))
+
+    async def _still_dead(self, queue: str, keys: pa.Table) -> dict[str, Indices]:
+        """Sorted indices by batch; batches that have none are left out. Raises UnknownId."""
+        if queue not in self.state.queues:
+            there = ", ".join(sorted(self.state.queues)) or "none yet"
+            raise UnknownId(f"There is no queue '{queue}' in this ledger. Queues: {there}.")
+        given = split_by_batch(sort_by_key(keys.select(list(KEY_COLUMNS))))
+        shelved = [b for b in given if b in self.state.shelved and self.state.shelved[b].queue == queue]
+        in_ledger: dict[str, pa.Table] = {}
+        if shelved:
+            reader = self.ledger.reader
+            rows = await asyncio.get_running_loop().run_in_executor(
+                None, dead_letter_rows, reader, shelved, KEY_COLUMNS
+            )
+            in_ledger = split_by_batch(rows)
+        chosen = {}
+        for batch_id, mine in given.items():
+            batch = self.state.batches.get(batch_id)
+            if batch is not None and batch.spec.queue == queue:
+                chosen[batch_id] = _of_batch(batch, mine)
+            elif batch_id in in_ledger:
+                chosen[batch_id] = numbers(common_rows(in_ledger[batch_id], mine).column("job_index"))
+        return {batch_id: indices for batch_id, indices in chosen.items() if len(indices)}
+
+    async def _begin_again(self, queue: str, chosen: dict[str, Indices]) -> int:
+        """The next generation of these jobs: checked, durable, and then carried out."""
+        n = sum(map(len, chosen.values()))
+        for batch_id, indices in chosen.items():
+            if batch_id in self.state.batches:
+                control.check_redrive(self.state, batch_id, indices)
+        check_length(self.state, queue, n)
+        for batch_id, indices in chosen.items():
+            self.state.reserve(queue, batch_id, len(indices))
+        try:
+            await self._noted_each("redriven", queue, chosen)
+        finally:
+            for batch_id, indices in chosen.items():
+                self.state.reserve(queue, batch_id, -len(indices))
+        for batch_id, indices in chosen.items():
+            if batch_id in self.state.batches:
+                self.desks[batch_id].errors.clear()
+                self.perform(self.state.handle(events.Redriven(batch_id, indices, noted=True), self.now()))
+        await self._reopen([batch_id for batch_id in chosen if batch_id not in self.state.batches])
+        return n
+
+    async def _noted_each(self, kind: str, queue: str, chosen: Mapping[str, Indices]) -> None:
+        """One row in ``events`` per batch, all durable on return: rows are written in the order they are put."""
+        left = len(chosen)
+        for batch_id, indices in chosen.items():
+            left -= 1
+            detail = {"ranges": encode_ranges(indices), "n": len(indices)}
+            if left:
+                self.note(kind, batch_id, queue, detail=detail)
+            else:
+                await self.noted(kind, batch_id, detail, queue)
+
+    async def _bring_back(self, batch_id: str) -> None:
+        """An ended batch that is no longer in memory, read back from the ledger. Raises UnknownId."""
+        await self._reopen([batch_id])
+        if batch_id not in self.state.batches:
+            raise UnknownId(f"There is no batch '{batch_id}' in this ledger. client.batches() lists those there are.")
+
+    async def _reopen(self, batch_ids: list[str]) -> None:
+        """Batches as the ledger has them; those that it says were redriven are open and go on."""
+        for start in range(0, len(batch_ids), _AT_ONCE):
+            for found in await self._read_back(batch_ids[start : start + _AT_ONCE]):
+                batch_id = found.row["batch_id"]
+                desk = self.make_desk(found.row)
+                effects = self.state.handle(recovered_event(found, False), self.now())
+                if self.state.batch(batch_id).finished_as is None:
+                    self.perform(effects)
+                else:
+                    desk.ended.set()
+        self.pool.reconcile(self.workers_wanted())
+
+    async def _read_back(self, batch_ids: list[str]) -> list[Any]:
+        """Storage may be out of reach for a moment; what is durable is carried out all the same."""
+        loop = asyncio.get_running_loop()
+        for wait_s in (0.2 * 2**n for n in range(_TRIES - 1)):
+            try:
+                return await loop.run_in_executor(None, recover_batches, self.ledger.reader, batch_ids)
+            except (DfbatchError, OSError) as error:
+                _logger.warning("Batches cannot be read back yet: %s", error)
+                await asyncio.sleep(wait_s)
+        return await loop.run_in_executor(None, recover_batches, self.ledger.reader, batch_ids)
+
+
+def _of_batch(batch: Batch, keys: pa.Table) -> Indices:
+    """Those of the keys that are dead letters of the batch in its jobs' present generations."""
+    index, generation = numbers(keys.column("job_index")), numbers(keys.column("generation"))
+    known = (index >= 0) & (index < len(batch.jobs))
+    index, generation = index[known], generation[known]
+    return np.intersect1d(dead_letters(batch), index[batch.jobs.generation[index] == generation])
