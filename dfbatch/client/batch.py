@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dfbatch.client.dead_letters import DeadLetters, of_batch
 from dfbatch.client.displays.card import batch_card
 from dfbatch.client.displays.choice import default_display
 from dfbatch.client.displays.live_card import LiveCard
@@ -152,9 +153,9 @@ class Batch:
         """The failed and expired rows, as committed until now."""
         return self.results(partial=True).failures()
 
-    def dead_letters(self) -> Results:
-        """Failed and expired rows that can be run again with ``retry_failed``."""
-        return self.failures()
+    def dead_letters(self) -> DeadLetters:
+        """Failed and expired rows that can be run again: not redriven, not purged. ``.story(i)`` tells every try."""
+        return of_batch(self._session, self._id)
 
     def raise_for_failures(self) -> Batch:
         """Wait; raise BatchFailed if any job did not succeed."""

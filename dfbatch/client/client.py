@@ -16,7 +16,7 @@ from dfbatch.client.connecting import Connected, reach
 from dfbatch.client.html_text import facts_line
 from dfbatch.client.job import Job
 from dfbatch.client.ledger_progress import batch_row
-from dfbatch.client.options import submit_options
+from dfbatch.client.options import queue_name, submit_options
 from dfbatch.client.queue import Queue
 from dfbatch.client.session import Session
 from dfbatch.client.submitting import submit
@@ -225,10 +225,11 @@ class Client:
         return {snapshot.batch_id: snapshot.status.value for snapshot in active}
 
     def queue(self, name: str) -> Queue:
-        return Queue(self._session, name)
+        """The queue of this name, whether it is in use yet or not. Raises InvalidInput for no name at all."""
+        return Queue(self._session, queue_name(name))
 
     def queues(self) -> list[Queue]:
-        """The queues in use."""
+        """Every queue that has, or had, work or a policy, by name."""
         return [Queue(self._session, q["queue"]) for q in self._session.call("queues")]
 
     def workers(self) -> list[dict[str, Any]]:

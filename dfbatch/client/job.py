@@ -11,9 +11,11 @@ from typing import Any
 
 from dfbatch.client.html_text import facts_line
 from dfbatch.client.session import Session
+from dfbatch.client.story import Story
 from dfbatch.core.ids import job_id
 from dfbatch.core.states import JobState
 from dfbatch.errors import DfbatchError, JobCancelled, JobError, JobExpired, JobFailed, TimeoutError, UnknownId
+from dfbatch.ledger.stories import story
 
 _POLL_S = 0.02
 _ERRORS = {JobState.FAILED: JobFailed, JobState.CANCELLED: JobCancelled, JobState.EXPIRED: JobExpired}
@@ -115,6 +117,11 @@ class Job:
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"Job {self.id} is {self.status} after {timeout:g} s; it goes on.")
             time.sleep(_POLL_S)
+
+    def story(self) -> Story:
+        """Every try of the job so far, in every generation, as committed."""
+        self._session.check_open()
+        return Story(self.id, tuple(story(self._session.reader, self._batch_id, self._index)))
 
     def add_done_callback(self, callback: Callable[[Job], Any]) -> None:
         """Call ``callback(job)`` from another thread when the job has ended."""

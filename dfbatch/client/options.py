@@ -16,7 +16,7 @@ _REUSE = ("never", "content")
 
 @dataclass(frozen=True, slots=True)
 class SubmitOptions:
-    """``policy`` for the rules, the rest for the row of the batch."""
+    """``policy`` for the rules, the rest for the row of the batch. ``own_retry``: its retry policy was asked for."""
 
     queue: str
     priority: int
@@ -24,9 +24,14 @@ class SubmitOptions:
     policy: BatchPolicy
     tags: tuple[str, ...]
     name: str | None
+    own_retry: bool = True
 
     def as_json(self) -> dict[str, Any]:
-        return {**self.policy.as_options(), "tags": list(self.tags)}
+        """Without a retry policy of its own, so that the batch gets that of its queue."""
+        options = {**self.policy.as_options(), "tags": list(self.tags)}
+        if not self.own_retry:
+            del options["retry"]
+        return options
 
 
 def submit_options(
@@ -46,13 +51,19 @@ def submit_options(
         raise InvalidType("retry", f"is {type(retry).__name__}, not dfbatch.Retry", "Give retry=dfbatch.Retry(...)")
     _check_reuse(given.get("reuse", "never"))
     return SubmitOptions(
-        _text("queue", given.get("queue") or default_queue, 64),
+        queue_name(given.get("queue") or default_queue),
         _priority(given.get("priority", 0)),
         None if given.get("key") is None else _text("key", given["key"], 256),
         BatchPolicy(**policy_options),
         _tags(given.get("tags", ())),
         None if name is None else _text("name", name, 200),
+        retry is not None,
     )
+
+
+def queue_name(value: Any) -> str:
+    """A name that a queue may have. Raises InvalidInput."""
+    return _text("queue", value, 64)
 
 
 def _check_reuse(value: Any) -> None:

@@ -5,7 +5,7 @@ Only the few columns of the open batches are read, as numpy arrays: ten million 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,7 +55,8 @@ class RecoveredBatch:
 class Recovered:
     """``finished``: detail of ``batch_finished`` by batch id. ``submit_ids`` and ``keys`` lead to batch ids.
 
-    ``queue_events``: events without a batch, in order.
+    ``queue_events``: events without a batch, in order. ``queue_of``: the queue of every batch. ``purged``: how many
+    dead letters of a batch were purged.
     """
 
     batches: list[RecoveredBatch] = field(default_factory=list)
@@ -63,6 +64,8 @@ class Recovered:
     submit_ids: dict[str, str] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     queue_events: list[dict[str, Any]] = field(default_factory=list)
+    queue_of: dict[str, str] = field(default_factory=dict)
+    purged: dict[str, int] = field(default_factory=dict)
 
 
 def recover(reader: LedgerReader) -> Recovered:
@@ -73,6 +76,7 @@ def recover(reader: LedgerReader) -> Recovered:
     open_rows = []
     for row in rows.to_pylist():
         batch_id = row["batch_id"]
+        found.queue_of[batch_id] = row["queue"]
         if row["submit_id"]:
             found.submit_ids[row["submit_id"]] = batch_id
         if row["key"]:
@@ -89,15 +93,17 @@ def recover(reader: LedgerReader) -> Recovered:
     return found
 
 
-def recover_batch(reader: LedgerReader, batch_id: str) -> RecoveredBatch | None:
-    """One batch, open or ended, as ``recover`` would give it; None if the ledger does not have it."""
-    row = next(iter(latest_rows(reader.read("batches", batch_id=batch_id)).to_pylist()), None)
-    if row is None:
-        return None
+def recover_batches(reader: LedgerReader, batch_ids: Collection[str]) -> list[RecoveredBatch]:
+    """Some batches, open or ended, as ``recover`` would give them; those that the ledger does not have are left out."""
+    only = next(iter(batch_ids)) if len(batch_ids) == 1 else None
+    rows = [r for r in latest_rows(reader.read("batches", batch_id=only)).to_pylist() if r["batch_id"] in batch_ids]
     of_batch = _events(reader, Recovered())
-    results = _by_batch(reader, "results", RESULT_COLUMNS, [row])
-    attempts = _by_batch(reader, "attempts", ATTEMPT_COLUMNS, [row])
-    return _batch(reader, row, results[batch_id], attempts[batch_id], of_batch.get(batch_id, []))
+    results = _by_batch(reader, "results", RESULT_COLUMNS, rows)
+    attempts = _by_batch(reader, "attempts", ATTEMPT_COLUMNS, rows)
+    return [
+        _batch(reader, row, results[row["batch_id"]], attempts[row["batch_id"]], of_batch.get(row["batch_id"], []))
+        for row in rows
+    ]
 
 
 def _events(reader: LedgerReader, found: Recovered) -> dict[str, list[dict[str, Any]]]:
@@ -113,6 +119,9 @@ def _events(reader: LedgerReader, found: Recovered) -> dict[str, list[dict[str, 
             found.finished[batch_id] = event["detail"]
         elif event["kind"] == "redriven":
             found.finished.pop(batch_id, None)
+        elif event["kind"] == "purged":
+            n_purged = sum(stop - start for start, stop in event["detail"]["ranges"])
+            found.purged[batch_id] = found.purged.get(batch_id, 0) + n_purged
     return of_batch
 
 
