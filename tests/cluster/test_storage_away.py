@@ -1,0 +1,91 @@
+"""A ledger that is away for a while, under a manager at work and over its restart: nothing lost, nothing begun anew."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+STORY = """
+import json, os, signal, sys, time
+import dfbatch
+
+root, away, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
+os.environ["DFBATCH_PROGRESS"] = "off"
+client = dfbatch.connect(storage_path=root, workers=(0, 2))
+said = {}
+
+def until(condition, what, limit_s=60):
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, f"{what}: {client.health()}"
+        time.sleep(0.02)
+
+def slow(item):
+    import time
+    time.sleep(0.0015)
+    return 7 * item
+
+def one_try(method):
+    try:
+        return client._session.link.call(method, timeout_s=5.0)
+    except dfbatch.DfbatchError:
+        return {}
+
+batch = client.map(slow, range(n))
+until(lambda: batch.progress().done > n // 6, "work begins")
+
+os.rename(root, away)
+until(lambda: client.health()["reason"], "health says that the ledger is away")
+said["reason while running"] = client.health()["reason"]
+try:
+    client.map(slow, range(10))
+    said["submit"] = "accepted"
+except dfbatch.DfbatchError as error:
+    said["submit"] = type(error).__name__
+said["begun anew"] = os.path.exists(root)
+os.rename(away, root)
+until(lambda: not client.health()["reason"], "health says that it is back")
+done = batch.progress().done
+until(lambda: batch.progress().done > max(done, n // 3), "work goes on")
+said["epoch before"] = client.health()["epoch"]
+
+manager = client._session.call("pid")
+os.rename(root, away)
+os.kill(manager, signal.SIGKILL)
+until(lambda: one_try("health").get("status") == "recovering" and one_try("health").get("reason"), "it recovers")
+said["recovering"] = one_try("health").get("reason")
+said["begun anew over the restart"] = os.path.exists(root)
+os.rename(away, root)
+until(lambda: one_try("health").get("status") == "running", "it runs again")
+batch.wait(90)
+import ray
+said["managers"] = [a["name"] for a in ray.util.list_named_actors(all_namespaces=True) if "manager" in a["name"]]
+said["same pid"] = client._session.call("pid") == manager
+said["epoch after"] = client.health()["epoch"]
+rows = client._session.reader.read("results")
+said["rows"] = rows["job_index"].to_pylist() == list(range(n))
+said["values"] = batch.results().values() == [7 * k for k in range(n)]
+said["batches"] = len(client.batches())
+said["status"] = batch.status
+print(json.dumps(said))
+"""
+
+
+def test_a_ledger_that_is_away_comes_back_to_the_same_manager_and_nothing_is_lost(
+    tmp_path: Path, python: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """Away under work: refused and kept. Away over a SIGKILL: `recovering` with the reason, then running again."""
+    done = python(STORY, tmp_path / "ledger", tmp_path / "away", 8_000)
+    assert done.returncode == 0, done.stderr[-4000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert "could not be written" in said["reason while running"]
+    assert said["submit"] == "StorageRefused"
+    assert said["begun anew"] is False
+    assert "is not there any more" in said["recovering"]
+    assert "Bring its folder" in said["recovering"]
+    assert said["begun anew over the restart"] is False
+    assert len(said["managers"]) == 1
+    assert (said["same pid"], said["epoch before"], said["epoch after"]) == (False, 1, 2)
+    assert (said["rows"], said["values"], said["batches"], said["status"]) == (True, True, 1, "succeeded")
