@@ -137,9 +137,7 @@ class ReuseCalls(ManagerBase):
         if desk.followers is not None and len(leaders):
             _, followers, _ = desk.followers.of(leaders)
             if len(followers):
-                self.perform(
-                    self.state.handle(events.FollowersReleased(desk.facts.batch_id, followers), self.now())
-                )
+                self.perform(self.state.handle(events.FollowersReleased(desk.facts.batch_id, followers), self.now()))
 
     # ----------------------------------------------------------------------------------- index
 

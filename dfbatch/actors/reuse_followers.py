@@ -111,7 +111,9 @@ def _media_columns(jobs: pa.Table) -> list[Any]:
     name = pc.coalesce(uri, _text(jobs, "filename"))
     # The type a name promises is asked only of those that have the same bytes as another.
     first = first_equal([blob])
-    rows = np.flatnonzero(by_blob.to_numpy(zero_copy_only=False) & (np.bincount(first, minlength=len(first))[first] > 1))
+    rows = np.flatnonzero(
+        by_blob.to_numpy(zero_copy_only=False) & (np.bincount(first, minlength=len(first))[first] > 1)
+    )
     promised: list[str | None] = [None] * len(blob)
     for row, text in zip(rows.tolist(), name.take(pa.array(rows)).to_pylist(), strict=True):
         promised[row] = named_type(text)

@@ -157,9 +157,7 @@ def _says_the_same(report: Report, name: str | None) -> bool:
     return [r for r in report.reasons if r.startswith(NAMED_LIKE)] == ([] if remark is None else [remark])
 
 
-def _copied(
-    chunk: Chunk, positions: Int64s, rows: pa.Table, model_fingerprint: str | None, busy_s: float
-) -> Outcomes:
+def _copied(chunk: Chunk, positions: Int64s, rows: pa.Table, model_fingerprint: str | None, busy_s: float) -> Outcomes:
     """Outcomes of the jobs at ``positions``, as the rows of their origins have them."""
     order = np.argsort(positions, kind="stable")
     rows = rows.take(pa.array(order))

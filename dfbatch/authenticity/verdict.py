@@ -57,6 +57,9 @@ ERROR = "error"
 
 _COVERED = ("ENTIRE_FILE", "ENTIRE_REVISION")
 _CAPTION_TAGS = frozenset({"title", "description", "synopsis", "lyrics", "album", "artist", "keywords", "subject"})
+NAMED_LIKE = "The file is named like "
+"""How the one remark begins that depends on the name of an item, not on its bytes."""
+
 _SAME_FAMILY = (
     frozenset({"video/mp4", "video/quicktime", "video/3gpp", "audio/mp4"}),
     frozenset({"video/x-matroska", "video/webm"}),
@@ -266,15 +269,22 @@ def _by(evidence: Evidence) -> str:
 def _remarks(evidence: Evidence) -> list[str]:
     """What an analyst should know besides, whatever the verdict."""
     media, remarks = evidence.media, []
-    named = media.named_type
-    types = {named, media.media_type}
-    if named and len(types) == 2 and not any(types <= family for family in _SAME_FAMILY):
-        remarks.append(f"The file is named like {named}, but it is {media.media_type}.")
+    about_name = name_remark(media.named_type, media.media_type)
+    if about_name is not None:
+        remarks.append(about_name)
     if evidence.state in (ProvenanceState.REMOTE_ONLY, ProvenanceState.ERROR):
         remarks.append(evidence.reason("c2pa_state"))
     remarks += evidence.facts("exif_facts").get("notes") or []
     failed = [one for one in evidence.findings if one.facts.get(ERROR)]
     return remarks + [f"{one.detector} failed, so what it looks at is missing ({one.reason})." for one in failed]
+
+
+def name_remark(named: str | None, media_type: str) -> str | None:
+    """What there is to say if the name promises another type than the bytes are; None if it does not."""
+    types = {named, media_type}
+    if not named or len(types) < 2 or any(types <= family for family in _SAME_FAMILY):
+        return None
+    return f"{NAMED_LIKE}{named}, but it is {media_type}."
 
 
 def _coverage(evidence: Evidence) -> float:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import hashlib
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -137,7 +139,8 @@ class Client:
         these; a table with a ``uri`` or ``content`` column; a Ray Dataset, iterator or
         queue. ``trust_list``: PEM file with the certificates you trust. ``limits``: a
         MediaLimits. ``options``: queue, priority, key, timeout_s, deadline_s, delay_s,
-        retry, max_failure_ratio, fail_fast, tags. Raises InvalidInput, QueueFull, KeyConflict.
+        retry, max_failure_ratio, fail_fast, tags, reuse ("never", or "content": what was
+        verified before, in this batch or another, is not verified again). Raises InvalidInput, QueueFull, KeyConflict.
         """
         from dfbatch.actors.verifier_code import pack
         from dfbatch.authenticity.authenticator import ContentAuthenticator
@@ -152,8 +155,11 @@ class Client:
         init: dict[str, Any] = {"profile": profile, "limits": limits}
         if trust_list is not None:
             init["trust_list"] = os.path.abspath(os.path.expanduser(os.fspath(trust_list)))
-        ContentAuthenticator(**init)  # a wrong profile or trust list is said here, not a thousand times by workers
-        return submit(self._session, "verify", pack(ContentAuthenticator, init), media_payload(source), asked)
+        # A wrong profile or trust list is said here, not a thousand times by workers.
+        says = ContentAuthenticator(**init).fingerprint
+        packed = pack(ContentAuthenticator, init)
+        both = hashlib.sha256(f"{packed.fingerprint} {says}".encode()).hexdigest()[:16]
+        return submit(self._session, "verify", replace(packed, fingerprint=both), media_payload(source), asked)
 
     def map(
         self,

@@ -25,13 +25,14 @@ class SubmitOptions:
     tags: tuple[str, ...]
     name: str | None
     own_retry: bool = True
+    reuse: str = "never"
 
     def as_json(self) -> dict[str, Any]:
         """Without a retry policy of its own, so that the batch gets that of its queue."""
         options = {**self.policy.as_options(), "tags": list(self.tags)}
         if not self.own_retry:
             del options["retry"]
-        return options
+        return options if self.reuse == "never" else {**options, "reuse": self.reuse}
 
 
 def submit_options(
@@ -49,7 +50,6 @@ def submit_options(
     retry = policy_options.get("retry")
     if retry is not None and not isinstance(retry, Retry):
         raise InvalidType("retry", f"is {type(retry).__name__}, not dfbatch.Retry", "Give retry=dfbatch.Retry(...)")
-    _check_reuse(given.get("reuse", "never"))
     return SubmitOptions(
         queue_name(given.get("queue") or default_queue),
         _priority(given.get("priority", 0)),
@@ -58,6 +58,7 @@ def submit_options(
         _tags(given.get("tags", ())),
         None if name is None else _text("name", name, 200),
         retry is not None,
+        _reuse(given.get("reuse", "never")),
     )
 
 
@@ -66,11 +67,10 @@ def queue_name(value: Any) -> str:
     return _text("queue", value, 64)
 
 
-def _check_reuse(value: Any) -> None:
-    if value not in _REUSE:
+def _reuse(value: Any) -> str:
+    if not isinstance(value, str) or value not in _REUSE:
         raise InvalidInput("reuse", f"{value!r} is not one of {', '.join(_REUSE)}")
-    if value != "never":
-        raise InvalidInput("reuse", "'content' is not in this version", "Leave it out, or give reuse='never'")
+    return value
 
 
 def _priority(value: Any) -> int:

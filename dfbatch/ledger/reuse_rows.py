@@ -106,7 +106,7 @@ def _of_verifier(rows: pa.Table, fingerprint: str, model_fingerprint: str | None
         pc.equal(rows.column("verifier_fingerprint"), fingerprint),
         pc.is_null(model) if model_fingerprint is None else pc.equal(model, model_fingerprint),
     )
-    return np.logical_and.reduce([_true(check) for check in checks])
+    return np.asarray(np.logical_and.reduce([_true(check) for check in checks]), np.bool_)
 
 
 def _true(check: Any) -> npt.NDArray[np.bool_]:
