@@ -124,6 +124,7 @@ class Manager(QueueCalls, WatchCalls, WorkerCalls):
             elif event.paused == INTERRUPTED and interrupted:
                 self.note("paused", batch_id=event.spec.batch_id, detail={"reason": INTERRUPTED})
             self.perform(self.state.handle(event, now))
+            self.hold_recovered(desk)
             if opened.interrupted and not event.spec.sealed:
                 self._seal_orphan(event.spec.batch_id)
         if opened.recovered.batches and not opened.interrupted and opened.epoch > 1:
@@ -156,6 +157,7 @@ class Manager(QueueCalls, WatchCalls, WorkerCalls):
                 self.perform(self.state.handle(events.Tick(), self.now()))
                 self.spare_a_cpu()
                 self.pool.reconcile(self.workers_wanted())
+                self.keep_reuse_fresh()
                 self._release_desks()
             except Exception:
                 # The clock of the machine must not stop because of one tick.
