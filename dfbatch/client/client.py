@@ -204,7 +204,13 @@ class Client:
         batch_id, index = parse_id(id)
         batch_row(self._session.reader, batch_id)
         batch = Batch(self._session, batch_id)
-        return batch if index is None else batch[index]
+        if index is None:
+            return batch
+        snapshot = batch.progress()
+        n_jobs = sum(snapshot.counts.values()) if snapshot.total is None else snapshot.total
+        if index >= n_jobs:
+            raise UnknownId(f"Batch {batch_id} has {n_jobs:,} jobs; there is no job '{batch_id}-{index}'.")
+        return Job(self._session, batch_id, index)
 
     def last(self) -> Batch:
         """The batch that was submitted last. Raises UnknownId if there is none."""

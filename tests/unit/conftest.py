@@ -1,0 +1,74 @@
+"""Verifiers that the test holds and lets go, and that tell the test what they saw."""
+
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+LONGEST_S = 30.0
+
+
+def _same(key):
+    """Verifiers are pickled even within one process; this is how they find the object of the test again."""
+    return sys.__dict__["dfbatch_test_gates"][key]
+
+
+class Gate:
+    """Called in a verifier with its item, it waits until the test opens it, and gives the item back.
+
+    ``seen`` lists the items that came, in their order. A gate may be made ``open`` from the start.
+    """
+
+    def __init__(self, is_open: bool = False):
+        self._key = uuid.uuid4().hex
+        sys.__dict__.setdefault("dfbatch_test_gates", {})[self._key] = self
+        self._opened = threading.Event()
+        self._came = threading.Semaphore(0)
+        self.seen: list = []
+        if is_open:
+            self.open()
+
+    def __reduce__(self):
+        return _same, (self._key,)
+
+    def __call__(self, item=None):
+        self.seen.append(item)
+        self._came.release()
+        assert self._opened.wait(LONGEST_S), "the test did not open its gate"
+        return item
+
+    def open(self):
+        self._opened.set()
+
+    def close(self):
+        self._opened.clear()
+
+    def await_items(self, n=1):
+        """Returns when ``n`` more items have come."""
+        for _ in range(n):
+            assert self._came.acquire(timeout=LONGEST_S), f"only {len(self.seen)} items came: {self.seen}"
+
+    def forget(self):
+        self.open()
+        del sys.__dict__["dfbatch_test_gates"][self._key]
+
+
+@pytest.fixture
+def make_gate() -> Iterator:
+    """Makes gates; those still closed are opened at the end of the test."""
+    gates = []
+
+    def make(is_open=False):
+        gates.append(Gate(is_open))
+        return gates[-1]
+
+    yield make
+    for gate in gates:
+        gate.forget()
+
+
+@pytest.fixture
+def gate(make_gate):
+    return make_gate()
