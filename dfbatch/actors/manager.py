@@ -116,7 +116,7 @@ class Manager(QueueCalls, WatchCalls, WorkerCalls):
         interrupted = opened.interrupted and not self.config.resume
         self.note("manager_started", detail={"pid": os.getpid(), "host": socket.gethostname()})
         for found in opened.recovered.batches:
-            self.make_desk(found.row)
+            desk = self.make_desk(found.row)
             event = recovered_event(found, interrupted)
             if event.paused == INTERRUPTED and self.config.resume:
                 event = replace(event, paused=None)
