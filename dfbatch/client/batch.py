@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Generator, Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -230,12 +231,14 @@ class Batch:
 
     def _about(self) -> dict[str, Any]:
         row = batch_row(self._session.reader, self._id)
+        now = self.progress()  # the manager knows of an end a moment before the ledger does
+        ended = now.status.is_terminal
         return {
             "Batch": self._id,
-            "State": row["status"],
-            "Items": row["n_jobs"],
+            "State": now.status.value,
+            "Items": now.total,
             "Submitted": row["submitted_at"],
-            "Finished": row["finished_at"],
+            "Finished": row["submitted_at"] + timedelta(seconds=now.elapsed_s) if ended else None,
             "Verifier": row["verifier_name"],
             "Verifier fingerprint": row["verifier_fingerprint"],
             "dfbatch": __version__,
