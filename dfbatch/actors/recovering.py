@@ -85,14 +85,6 @@ def shelved_batches(recovered: Recovered) -> Iterator[tuple[str, str, int]]:
         yield batch_id, recovered.queue_of[batch_id], n_dead - recovered.purged.get(batch_id, 0)
 
 
-def shelved_batches(recovered: Recovered) -> Iterator[tuple[str, str, int]]:
-    """Id, queue and number of dead letters of each batch that has ended."""
-    for batch_id, detail in recovered.finished.items():
-        counts = detail.get("counts", {})
-        n_dead = counts.get(JobState.FAILED.value, 0) + counts.get(JobState.EXPIRED.value, 0)
-        yield batch_id, recovered.queue_of[batch_id], n_dead - recovered.purged.get(batch_id, 0)
-
-
 def encode_ranges(indices: npt.NDArray[np.int64]) -> list[list[int]]:
     """Sorted indices as half-open ranges, small enough for one event row even for millions of neighbours."""
     if not len(indices):
@@ -119,11 +111,6 @@ def _generations(events: list[dict[str, Any]], n_jobs: int) -> npt.NDArray[np.in
             for start, stop in event["detail"]["ranges"]:
                 generation[start:stop] += 1
     return generation
-
-
-def _purged(events: list[dict[str, Any]]) -> npt.NDArray[np.int64]:
-    pieces = [decode_ranges(event["detail"]["ranges"]) for event in events if event["kind"] == "purged"]
-    return np.unique(np.concatenate(pieces)) if pieces else np.empty(0, np.int64)
 
 
 def _purged(events: list[dict[str, Any]]) -> npt.NDArray[np.int64]:

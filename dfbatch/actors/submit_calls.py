@@ -21,7 +21,6 @@ from dfbatch.core import events
 from dfbatch.core.batch import BatchSpec
 from dfbatch.core.ids import new_batch_id
 from dfbatch.core.retry import Retry
-from dfbatch.core.retry import Retry
 from dfbatch.errors import DfbatchError, InvalidInput, StorageRefused
 
 SEED_BYTES = 64 << 20
@@ -50,7 +49,6 @@ class SubmitCalls(EffectPerformer):
         content_of = await self._content_of(message.key)
         followers = await self.begin_reuse(message)
         now = self.now()
-        message = replace(message, options=self._with_queue_retry(message))
         message = replace(message, options=self._with_queue_retry(message))
         row = batch_row(message, self._fresh_id(now.wall), verifier_sha, now.wall)
         spec = spec_of_row(row, message.n_jobs)
@@ -89,12 +87,6 @@ class SubmitCalls(EffectPerformer):
             arrival.settled.set_result(None)
         finally:
             del self._arriving[spec.batch_id]
-
-    def _with_queue_retry(self, message: Submit) -> dict[str, Any]:
-        """A batch without a retry policy of its own keeps the one its queue has when it is submitted."""
-        queue = self.state.queues.get(message.queue)
-        retry = (queue.policy.retry if queue else None) or Retry()
-        return {"retry": retry.as_options(), **message.options}
 
     def _with_queue_retry(self, message: Submit) -> dict[str, Any]:
         """A batch without a retry policy of its own keeps the one its queue has when it is submitted."""
