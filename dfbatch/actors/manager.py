@@ -28,7 +28,6 @@ from dfbatch.actors.worker_calls import WorkerCalls
 from dfbatch.clock import Clock
 from dfbatch.core import events
 from dfbatch.core.dead_letters import shelve
-from dfbatch.core.dead_letters import shelve
 from dfbatch.core.instant import Instant
 from dfbatch.core.manager import ManagerState
 from dfbatch.core.policy import QueuePolicy
@@ -145,8 +144,6 @@ class Manager(QueueCalls, WatchCalls, WorkerCalls):
             detail = event["detail"]
             policy = QueuePolicy(**detail["policy"]) if detail.get("policy") else None
             self.state.handle(events.QueueChanged(event["queue"], policy, detail.get("paused")), now)
-        for batch_id, queue, n_dead in shelved_batches(opened.recovered):
-            shelve(self.state, batch_id, queue, n_dead)
         for batch_id, queue, n_dead in shelved_batches(opened.recovered):
             shelve(self.state, batch_id, queue, n_dead)
 
