@@ -34,7 +34,6 @@ class BatchDesk:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     extending: asyncio.Lock = field(default_factory=asyncio.Lock)
     output_types: OutputTypes = field(default_factory=OutputTypes)
-    steps: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     followers: Followers | None = None
     """Jobs that wait for an equal one; None unless outcomes are reused."""
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-_REPORT_EVERY_S = 0.1
+from dfbatch.actors.messages import StepReport
+
+STEPS_PER_S = 10.0
+"""Steps taken from one item in a second, and at once."""
+MOST_UNSENT = 500
+"""Reports kept until the next message to the manager; the oldest go first."""
+LONGEST_NAME = 100
 
 
 @dataclass
@@ -23,8 +30,11 @@ class JobContext:
     attempt: int = 1
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("dfbatch.verifier"))
     _is_cancelled: Callable[[], bool] = lambda: False
-    _steps: dict[tuple[str, int], tuple[float, float | None, str | None]] = field(default_factory=dict)
-    _reported_at: float = 0.0
+    _steps: dict[tuple[str, int, int, str | None], StepReport] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _counted: tuple[str, int, int] = ("", 0, 0)
+    _tokens: float = STEPS_PER_S
+    _filled_at: float = 0.0
 
     @property
     def job_id(self) -> str:
@@ -38,17 +48,38 @@ class JobContext:
         """Another chunk begins; ``is_cancelled`` tells whether it was called back for good."""
         self._is_cancelled = is_cancelled
 
-    def take_steps(self) -> dict[tuple[str, int], tuple[float, float | None, str | None]]:
-        """What was reported since the last call, by (batch id, job index)."""
-        taken, self._steps = self._steps, {}
-        return taken
+    def take_steps(self) -> tuple[StepReport, ...]:
+        """The newest report of each step since the last call, in the order the steps began. From any thread."""
+        with self._lock:
+            taken, self._steps = self._steps, {}
+        return tuple(taken.values())
 
     def progress(self, done: float, total: float | None = None, step: str | None = None) -> None:
-        """Report a step of a long item; at most ten reports a second are kept, and the last of each step."""
+        """Report a step of a long item: ``done`` of ``total``. The newest report of each step is kept.
+
+        At most ten steps a second are taken from one item; it may be called as often as one likes.
+        """
+        done, total = float(done), None if total is None else float(total)
+        name = None if step is None else str(step)[:LONGEST_NAME]
+        job = (self.batch_id, self.job_index, self.attempt)
+        wall = time.time()
+        with self._lock:
+            known = self._steps.get((*job, name))
+            if known is None and not self._may_add(job):
+                return
+            started_at = wall if known is None else known.started_at
+            self._steps[(*job, name)] = StepReport(*job, name, done, total, started_at, wall)
+            if len(self._steps) > MOST_UNSENT:
+                del self._steps[next(iter(self._steps))]
+
+    def _may_add(self, job: tuple[str, int, int]) -> bool:
+        """A token bucket for each item. Lock held."""
         now = time.monotonic()
-        key = (self.batch_id, self.job_index)
-        last = self._steps.get(key)
-        if now - self._reported_at < _REPORT_EVERY_S and last is not None and last[2] == step:
-            return
-        self._reported_at = now
-        self._steps[key] = (float(done), None if total is None else float(total), step)
+        if job != self._counted:
+            self._counted, self._tokens, self._filled_at = job, STEPS_PER_S, now
+        self._tokens = min(STEPS_PER_S, self._tokens + (now - self._filled_at) * STEPS_PER_S)
+        self._filled_at = now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True

@@ -31,6 +31,7 @@ from dfbatch.core.dead_letters import shelve
 from dfbatch.core.instant import Instant
 from dfbatch.core.manager import ManagerState
 from dfbatch.core.policy import QueuePolicy
+from dfbatch.core.states import FIRST_TERMINAL_CODE
 from dfbatch.errors import LedgerFenced
 from dfbatch.version import __version__
 
@@ -162,8 +163,13 @@ class Manager(QueueCalls, WatchCalls, WorkerCalls):
 
     def _release_desks(self) -> None:
         """Desks of batches that left the state's memory."""
-        for batch_id in [b for b in self.desks if b not in self.state.batches]:
+        batches = self.state.batches
+        for batch_id in [b for b in self.desks if b not in batches]:
             del self.desks[batch_id]
+        self.step_book.expire(
+            self.now().wall,
+            lambda b, k: b not in batches or bool(batches[b].jobs.state[k] >= FIRST_TERMINAL_CODE),
+        )
 
     # ----------------------------------------------------------------------- news from the committer
 

@@ -13,6 +13,7 @@ from dfbatch.actors.batch_desk import BatchDesk, desk_of
 from dfbatch.actors.committer import Committer
 from dfbatch.actors.messages import Beat
 from dfbatch.actors.opening import OpenedLedger
+from dfbatch.actors.step_book import StepBook
 from dfbatch.clock import Clock, SystemClock
 from dfbatch.core.instant import Instant
 from dfbatch.core.manager import ManagerState
@@ -84,6 +85,7 @@ class ManagerBase:
         self.durable_seq: dict[str, int] = {}
         self.beats: dict[str, Beat] = {}
         self.pids: dict[str, int] = {}
+        self.step_book = StepBook()
         self.leaving: set[str] = set()
         self.dataset_reads: dict[str, float] = {}
         """Readers of Ray Datasets, and when they were last heard of (monotonic seconds)."""

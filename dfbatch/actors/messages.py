@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -118,9 +118,25 @@ class HelloReply:
     kept: frozenset[int]
 
 
+class StepReport(NamedTuple):
+    """How far a job is: ``done`` of ``total`` in ``step``. Times are wall seconds."""
+
+    batch_id: str
+    job_index: int
+    attempt: int
+    step: str | None
+    done: float
+    total: float | None
+    started_at: float
+    updated_at: float
+
+
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """Outcomes in; ``want`` asks for one more chunk. ``idle``: nothing is held, so the call may be parked."""
+    """Outcomes in; ``want`` asks for one more chunk. ``idle``: nothing is held, so the call may be parked.
+
+    ``steps``: those of the jobs whose outcomes these are, so that they are not known later than those.
+    """
 
     worker: str
     incarnation: str
@@ -128,6 +144,7 @@ class Exchange:
     outcomes: tuple[Outcomes, ...]
     want: bool
     idle: bool
+    steps: tuple[StepReport, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -154,13 +171,13 @@ class ExchangeReply:
 
 @dataclass(slots=True, eq=False)
 class Beat:
-    """A heartbeat. ``steps``: newest progress of jobs: (batch_id, index) to (done, total, step)."""
+    """A heartbeat. ``steps``: news of the steps of jobs."""
 
     worker: str
     incarnation: str
     epoch: int
     lease_ids: tuple[int, ...]
-    steps: Mapping[tuple[str, int], tuple[float, float | None, str | None]] = field(default_factory=dict)
+    steps: tuple[StepReport, ...] = ()
     current: tuple[str, int, float] | None = None
     rss: int = 0
 

@@ -48,7 +48,7 @@ class WatchCalls(EffectPerformer):
             "attempts": int(jobs.attempts[index]),
             "worker_deaths": int(jobs.deaths[index]),
             "generation": int(jobs.generation[index]),
-            "steps": self.desks[batch_id].steps.get(index, []),
+            "steps": self.step_book.of(batch_id, index, int(jobs.generation[index]), state),
         }
 
     async def workers(self) -> list[dict[str, Any]]:
@@ -70,6 +70,7 @@ class WatchCalls(EffectPerformer):
                     "memory_bytes": beat.rss if beat is not None else None,
                     "restarts": worker.restarts,
                     "jobs_done": worker.n_done,
+                    "rate_per_s": worker.rate.per_s(self.now().mono),
                     "seen_s_ago": round(self.now().mono - worker.seen_at, 3),
                 }
             )

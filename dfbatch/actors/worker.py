@@ -212,7 +212,8 @@ class Worker:
         idle = self._work.is_empty()
         outcomes = self._work.begin_sending()
         self._parked = want and idle and not outcomes
-        return Exchange(self.name, self.incarnation, self._epoch, outcomes, want, idle)
+        steps = self._context.take_steps() if outcomes else ()
+        return Exchange(self.name, self.incarnation, self._epoch, outcomes, want, idle, steps)
 
     def _exchange(self, message: Exchange) -> ExchangeReply | None:
         try:

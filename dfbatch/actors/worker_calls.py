@@ -9,15 +9,25 @@ import pyarrow as pa
 
 from dfbatch.actors.chunk_report import timed_out
 from dfbatch.actors.effect_performer import EffectPerformer
-from dfbatch.actors.messages import Beat, Chunk, Control, Exchange, ExchangeReply, Hello, HelloReply, Outcomes
+from dfbatch.actors.messages import (
+    Beat,
+    Chunk,
+    Control,
+    Exchange,
+    ExchangeReply,
+    Hello,
+    HelloReply,
+    Outcomes,
+    StepReport,
+)
 from dfbatch.actors.output_types import types_in_ledger
 from dfbatch.core import effects as fx
 from dfbatch.core import events
 from dfbatch.core.books import LEASE_TERM_S
+from dfbatch.core.job_table import JobTable
 from dfbatch.errors import ManagerRecovering
 
 PARK_S = 10.0
-MOST_STEPS = 50
 MOST_BACKLOG_ROWS = 3_000_000
 """Rows that may wait for the ledger; beyond it nothing is leased, so memory stays bounded."""
 
@@ -56,6 +66,7 @@ class WorkerCalls(EffectPerformer):
         await self.ready_for_workers()
         if not self._is_known(message.worker, message.incarnation, message.epoch):
             return ExchangeReply(Control(self.state.epoch, say_hello=True))
+        self._keep_steps(message.steps)
         await self._know_types(message.outcomes)
         for outcomes in message.outcomes:
             self._take(message.worker, outcomes)
@@ -71,7 +82,7 @@ class WorkerCalls(EffectPerformer):
         if not self._is_known(beat.worker, beat.incarnation, beat.epoch):
             return Control(self.state.epoch, say_hello=True)
         self.beats[beat.worker] = beat
-        self.keep_steps(beat)
+        self._keep_steps(beat.steps)
         self.perform(self.state.handle(events.Heartbeat(beat.worker, beat.lease_ids), self.now()))
         return self._control(beat.worker)
 
@@ -97,18 +108,16 @@ class WorkerCalls(EffectPerformer):
             gone = events.WorkerLost(worker, incarnation or known.incarnation, cause)
             self.perform(self.state.handle(gone, self.now()))
 
-    def keep_steps(self, beat: Beat) -> None:
-        """Remember the named steps that jobs reported, with their times."""
-        wall = self.now().wall
-        for (batch_id, index), (done, total, step) in beat.steps.items():
-            desk = self.desks.get(batch_id)
-            if desk is None:
-                continue
-            steps = desk.steps.setdefault(index, [])
-            if not steps or steps[-1]["step"] != step:
-                steps.append({"step": step, "started_at": wall})
-            steps[-1].update(done=done, total=total, updated_at=wall)
-            del steps[:-MOST_STEPS]
+    def _keep_steps(self, steps: tuple[StepReport, ...]) -> None:
+        """Remember the named steps that jobs reported."""
+        if steps:
+            batches = self.state.batches
+
+            def generation_of(batch_id: str, index: int) -> int | None:
+                jobs = batches[batch_id].jobs if batch_id in batches else ()
+                return int(jobs.generation[index]) if isinstance(jobs, JobTable) and 0 <= index < len(jobs) else None
+
+            self.step_book.add(steps, generation_of)
 
     def _charge_timeout(self, worker: str, mark: tuple[int, int], stack: str) -> None:
         """The last incarnation ended itself because the marked item took too long: that item is charged, and no other.

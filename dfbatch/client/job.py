@@ -29,7 +29,11 @@ _SEED_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """``status``: started, in_progress, completed or failed. ``steps``: dicts with ``step`` and its times."""
+    """``status``: started, in_progress, completed or failed. ``percent`` is that of the present ``step``.
+
+    ``steps``: one dict a step of the present try, in the order they began: ``step, status`` (the same words)``, done,
+    total, attempt, started_at, updated_at, finished_at`` (wall seconds). They are kept some minutes after the end.
+    """
 
     job_id: str
     status: str
@@ -83,10 +87,11 @@ class Job:
         """Percent, present step, and the steps so far."""
         state, live = self.status, self._live() or {}
         steps = tuple(live.get("steps", ()))
-        last = steps[-1] if steps else {}
+        last: dict[str, Any] = max(steps, key=lambda step: float(step["updated_at"]), default={})
         percent = 100.0 * last["done"] / last["total"] if last.get("total") else 0.0
+        percent = 100.0 if state is JobState.SUCCEEDED else min(max(percent, 0.0), 100.0)
         word = _SEED_WORDS.get(state, "failed" if state.is_terminal else "in_progress")
-        return JobProgress(self.id, word, 100.0 if state.is_terminal else min(percent, 100.0), last.get("step"), steps)
+        return JobProgress(self.id, word, percent, last.get("step"), steps)
 
     def result(self, timeout: float | None = None) -> Any:
         """What the verifier returned; for ``verify`` the row as a dict. Raises JobFailed, JobCancelled, JobExpired."""

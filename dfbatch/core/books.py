@@ -12,6 +12,7 @@ from dfbatch.core.instant import Instant
 from dfbatch.core.lease import Lease
 from dfbatch.core.order import ServiceOrder
 from dfbatch.core.policy import QueuePolicy
+from dfbatch.core.rate import RateMeter
 from dfbatch.core.ready import Indices
 from dfbatch.core.states import FIRST_TERMINAL_CODE, JobState, WorkerState
 from dfbatch.core.token_bucket import TokenBucket
@@ -69,6 +70,7 @@ class Worker:
     wants: bool = False
     restarts: int = 0
     n_done: int = 0
+    rate: RateMeter = field(default_factory=RateMeter)
 
 
 class Books:

@@ -146,6 +146,7 @@ def _answer_lease(books: Books, event: OutcomesReported, positions: Indices, now
     if worker is not None:
         worker.seen_at = now.mono
         worker.n_done += len(positions)
+        worker.rate.add(now.mono, len(positions))
     lease = books.leases.get(event.lease_id)
     if lease is None:
         return

@@ -26,6 +26,7 @@ def on_hello(books: Books, event: WorkerHello, now: Instant) -> list[Effect]:
         books.workers[event.worker] = _newcomer(event, 0 if old is None else old.restarts + 1, now)
     worker = books.workers[event.worker]
     worker.seen_at, worker.lost_at = now.mono, None
+    worker.rate.start(now.mono)
     # A process that has just started in the place of another holds nothing, whatever it says.
     kept = [held for held in event.held if not replaced and _keep(books, worker, held, now)]
     kept_ids = frozenset(held.lease_id for held in kept)

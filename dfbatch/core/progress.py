@@ -16,7 +16,7 @@ class ProgressSnapshot:
     states count only what is durable. ``verdicts`` and ``errors`` (error type to
     number) count what the batch has produced so far. ``total`` is None while a
     streamed batch is not sealed. ``rate_per_s`` is smoothed; ``eta_s`` is None
-    while it is not known.
+    while it is not known. ``worker_rates``: jobs a second of each worker that is on it.
     """
 
     batch_id: str
@@ -30,6 +30,7 @@ class ProgressSnapshot:
     eta_s: float | None = None
     elapsed_s: float = 0.0
     workers: int = 0
+    worker_rates: Mapping[str, float] = field(default_factory=dict)
     reason: str | None = None
     queue: str = ""
     updated_at: float = 0.0

@@ -32,7 +32,8 @@ class RateMeter:
         if not self._samples:
             return 0.0
         start, before = self._samples[0]
-        span = now_mono - start
+        # What was counted since came within the window, however long ago the sample before it was.
+        span = min(now_mono - start, self._window_s)
         return (self._total - before) / span if span > 0 else 0.0
 
     def _trim(self, now_mono: float) -> None:

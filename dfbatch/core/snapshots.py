@@ -92,6 +92,7 @@ def progress(books: Books, batch_id: str, now: Instant) -> ProgressSnapshot:
     rate = batch.rate.per_s(now.mono) if batch.finished_as is None else 0.0
     left = len(batch.jobs) - int(batch.durable.sum())
     ended = batch.finished_as is not None
+    at_work = sorted({lease.worker for lease in books.leases.values() if lease.batch_id == batch_id})
     elapsed = (batch.finished_wall if ended else now.wall) - batch.spec.submitted_at
     return ProgressSnapshot(
         batch_id=batch_id,
@@ -102,7 +103,8 @@ def progress(books: Books, batch_id: str, now: Instant) -> ProgressSnapshot:
         rate_per_s=rate,
         eta_s=left / rate if rate > 0 and left and batch.sealed else None,
         elapsed_s=max(0.0, elapsed),
-        workers=len({lease.worker for lease in books.leases.values() if lease.batch_id == batch_id}),
+        workers=len(at_work),
+        worker_rates={name: books.workers[name].rate.per_s(now.mono) for name in at_work},
         reason=_reason(books, batch),
         queue=batch.spec.queue,
         updated_at=now.wall,

@@ -115,8 +115,9 @@ def test_a_verifier_that_asks_for_it_is_told_about_its_job(runner, make_chunk):
 
     list(runner.run(tell, make_chunk(["a", "b"], first=3, attempts=2)))
     assert seen == [("k3f2m9qx-3", 3), ("k3f2m9qx-4", 3)]
-    assert runner.context.take_steps()[("k3f2m9qx", 4)] == (1.0, 2.0, "half")
-    assert runner.context.take_steps() == {}
+    (report,) = (r for r in runner.context.take_steps() if r.job_index == 4)
+    assert (report.batch_id, report.step, report.done, report.total) == ("k3f2m9qx", "half", 1.0, 2.0)
+    assert runner.context.take_steps() == ()
 
 
 def test_reports_of_the_authenticator_go_into_the_results_themselves(runner, make_chunk):
