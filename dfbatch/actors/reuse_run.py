@@ -58,8 +58,6 @@ class ReuseRun:
                 column = pa.array(origins, pa.string())
                 outcomes.report = outcomes.report.append_column("reused_from", column)
             yield outcomes
-        while len(self._recent) > MOST_RECENT:
-            self._recent.popitem(last=False)
 
     # ------------------------------------------------------------------------------------ items
 
@@ -112,6 +110,8 @@ class _KnownMedia:
         given = {"content": located.data, "uri": item["uri"], "filename": item["filename"]}
         fresh: Report = self._verifier.call(given, ctx) if self._verifier.takes_context else self._verifier.call(given)
         self._recent[(*self._who, located.sha256)] = (f"{self._batch_id}-{ctx.job_index}", fresh)
+        if len(self._recent) > MOST_RECENT:
+            self._recent.popitem(last=False)
         return fresh
 
     def _blob_of(self, location: str) -> str | None:
@@ -120,25 +120,25 @@ class _KnownMedia:
         return sha256 if location == self._verifier.blob_location(sha256) else None
 
     def _known(self, sha256: str, name: str | None, index: int) -> Report | None:
-        recent = self._recent.get((*self._who, sha256))
-        if recent is not None:
-            origin, report = recent
-        else:
-            row = self._memory.row(sha256)
-            if row is None:
-                return None
-            origin, report = row["reused_from"], report_of_row(row, name)
-        if origin == f"{self._batch_id}-{index}" or not _says_the_same(report, name):
+        known = self._recent.get((*self._who, sha256)) or self._in_ledger(sha256)
+        if known is None or known[0] == f"{self._batch_id}-{index}":
             return None
-        self.origins[index] = origin
-        return replace(report, uri=name)
+        self.origins[index], report = known
+        return _renamed(report, name)
+
+    def _in_ledger(self, sha256: str) -> tuple[str, Report] | None:
+        row = self._memory.row(sha256)
+        try:
+            return None if row is None else (row["reused_from"], report_of_row(row))
+        except (TypeError, KeyError, ValueError):  # a row of another version, or a damaged one: verify again
+            return None
 
 
-def report_of_row(row: Mapping[str, Any], name: str | None) -> Report:
-    """The report that a row of the results table was made of, for an item of another name."""
+def report_of_row(row: Mapping[str, Any]) -> Report:
+    """The report that a row of the results table was made of, without a name."""
     provenance = {**row["provenance"], "failures": tuple(row["provenance"]["failures"] or ())}
     return Report(
-        uri=name,
+        uri=None,
         media_type=row["media_type"],
         size=row["size"],
         sha256=row["sha256"],
@@ -151,10 +151,11 @@ def report_of_row(row: Mapping[str, Any], name: str | None) -> Report:
     )
 
 
-def _says_the_same(report: Report, name: str | None) -> bool:
-    """False if a report on an item of this name would say something else about the name."""
+def _renamed(report: Report, name: str | None) -> Report:
+    """The report for an item of another name: what it says about the name is the one thing that may change."""
+    reasons = [reason for reason in report.reasons if not reason.startswith(NAMED_LIKE)]
     remark = name_remark(named_type(name), report.media_type)
-    return [r for r in report.reasons if r.startswith(NAMED_LIKE)] == ([] if remark is None else [remark])
+    return replace(report, uri=name, reasons=tuple(reasons if remark is None else [*reasons, remark]))
 
 
 def _copied(chunk: Chunk, positions: Int64s, rows: pa.Table, model_fingerprint: str | None, busy_s: float) -> Outcomes:
