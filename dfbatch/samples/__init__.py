@@ -14,7 +14,7 @@ __all__ = ["Sample", "SampleSet", "load_samples", "make_samples"]
 
 
 def make_samples(folder: str | Path, *, seed: int = 7) -> SampleSet:
-    """Write about forty media files, ``expected.json`` and ``trust/trust.pem`` into ``folder``.
+    """Write about fifty media files into ``folder``, and ``expected.json`` and ``trust.pem`` into its ``.truth``.
 
     The folder is made if missing. Files of the same names are overwritten, others
     are left alone. Pixels, sounds and page contents depend on ``seed`` (an int of

@@ -32,7 +32,6 @@ def write_samples(folder: str | Path, seed: int) -> SampleSet:
         (root / made.sample.file).write_bytes(made.data)
         samples.append(made.sample)
     trust_list = root / TRUST_LIST
-    trust_list.parent.mkdir(exist_ok=True)
     trust_list.write_bytes(identity.anchor_pem)
     (root / EXPECTED_JSON).write_text(expected_json(tuple(samples)), encoding="utf-8")
     return SampleSet(root, tuple(samples), trust_list)
@@ -58,7 +57,7 @@ def sample_files(seed: int, identity: Identity) -> Iterator[SampleFile]:
 def _made_folder(folder: str | Path) -> Path:
     root = Path(folder).expanduser()
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        (root / EXPECTED_JSON).parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise InvalidInput(
             "folder", f"{str(root)!r} cannot be made ({problem.strerror})", "Name a folder you may write to"

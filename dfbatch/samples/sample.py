@@ -9,8 +9,9 @@ from pathlib import Path
 
 from dfbatch.errors import InvalidInput
 
-EXPECTED_JSON = "expected.json"
-TRUST_LIST = "trust/trust.pem"
+EXPECTED_JSON = ".truth/expected.json"
+TRUST_LIST = ".truth/trust.pem"
+"""Both in a hidden folder: verifying the folder of samples must take the samples alone."""
 
 
 @dataclass(frozen=True, slots=True)

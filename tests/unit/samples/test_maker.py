@@ -12,6 +12,7 @@ from PIL import Image
 
 import dfbatch.errors
 from dfbatch.authenticity.findings import ProvenanceState, Verdict
+from dfbatch.client.paths import expand_argument
 from dfbatch.errors import InvalidInput
 from dfbatch.samples import SampleSet, make_samples
 
@@ -33,9 +34,9 @@ def other_seed(tmp_path_factory: pytest.TempPathFactory) -> SampleSet:
 
 
 def test_every_expectation_has_its_file_and_every_file_its_expectation(made: SampleSet):
-    entries = json.loads((made.folder / "expected.json").read_text())
+    entries = json.loads((made.folder / ".truth" / "expected.json").read_text())
     named = [entry["file"] for entry in entries]
-    on_disk = {path.name for path in made.folder.iterdir() if path.is_file()} - {"expected.json"}
+    on_disk = {Path(uri).name for uri in expand_argument(str(made.folder))}
     assert len(named) == len(set(named)) >= 30
     assert set(named) == on_disk
 
@@ -100,7 +101,7 @@ def test_another_seed_gives_other_forgeries_of_the_same_photographs(made: Sample
 
 def test_the_trust_list_is_one_certificate_without_a_key_and_new_each_time(made: SampleSet, other_seed: SampleSet):
     pem = made.trust_list.read_bytes()
-    assert made.trust_list == made.folder / "trust" / "trust.pem"
+    assert made.trust_list == made.folder / ".truth" / "trust.pem"
     assert b"PRIVATE" not in pem
     (anchor,) = x509.load_pem_x509_certificates(pem)
     assert anchor.extensions.get_extension_for_class(x509.BasicConstraints).value.ca

@@ -56,6 +56,7 @@ def test_what_was_written_can_be_loaded_again(made: SampleSet):
 )
 def test_a_folder_without_usable_expectations_is_refused_with_the_way_out(tmp_path, text):
     if text is not None:
-        (tmp_path / "expected.json").write_text(text)
+        (tmp_path / ".truth").mkdir()
+        (tmp_path / ".truth" / "expected.json").write_text(text)
     with pytest.raises(InvalidInput, match="make_samples"):
         load_samples(tmp_path)
