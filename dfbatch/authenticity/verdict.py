@@ -217,7 +217,8 @@ def _intact(evidence: Evidence) -> Ruling:
 
 
 def _unknown(evidence: Evidence) -> Ruling:
-    reasons = ["Nothing in the file vouches for it, and nothing that was looked at speaks against it."]
+    what = "Nothing in the file vouches for it, and nothing that was looked at speaks against it."
+    reasons = ["No evidence either way.", what]
     if evidence.facts("pdf_signatures").get("n_signatures"):
         reasons = [evidence.reason("pdf_signatures")]
     elif evidence.state is not ProvenanceState.NONE:

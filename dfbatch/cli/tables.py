@@ -52,7 +52,7 @@ def results_table(rows: list[dict[str, Any]]) -> Table:
     table.add_column("file", no_wrap=True, width=_FILE_WIDTH)
     table.add_column("type", no_wrap=True, max_width=9)
     table.add_column("verdict", max_width=17)
-    table.add_column("reason", ratio=1)
+    table.add_column("reason", ratio=1, overflow="fold")
     parent = common_parent([row["uri"] for row in rows if row.get("uri")])
     for row in rows:
         words, style = outcome_words(row)
@@ -68,7 +68,7 @@ def failures_table(rows: list[dict[str, Any]]) -> Table:
     table = _table()
     table.add_column("job", no_wrap=True, max_width=17)
     table.add_column("file", no_wrap=True, width=_FILE_WIDTH)
-    table.add_column("error", ratio=1)
+    table.add_column("error", ratio=1, overflow="fold")
     parent = common_parent([row["uri"] for row in rows if row.get("uri")])
     for row in rows:
         file = file_words(row, parent, _FILE_WIDTH) if row.get("uri") else "-"

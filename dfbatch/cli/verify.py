@@ -34,7 +34,7 @@ def verify(
         str | None, typer.Option(metavar="PEM", help="Certificates whose signatures are trusted.")
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="A name for the batch.")] = None,
-    limit: LimitOption = 40,
+    limit: LimitOption = 60,
     json_: JsonOption = False,
 ) -> None:
     """Verify the authenticity of media files and show a verdict with its reason for each."""
@@ -56,6 +56,7 @@ def finish(
 ) -> None:
     """Show an ended batch, write what was asked for, and end with the exit code of its outcomes."""
     from dfbatch.cli.tables import python_rows, results_table, rows_to_show, summary_line, tally
+    from dfbatch.cli.wording import common_parent
 
     results = batch.results()
     table = results.to_arrow()
@@ -74,6 +75,9 @@ def finish(
         print_json({"batch_id": batch.id, "status": status, "tally": tally(table), "written": written, "rows": rows})
     else:
         console = stdout()
+        parent = common_parent([row["uri"] for row in rows if row["uri"]])
+        if parent:
+            console.print(f"Files in {parent}", style="dim", markup=False, soft_wrap=True)
         console.print(results_table(rows))
         if len(shown) < len(table):
             console.print(f"... and {len(table) - len(shown):,} more; --limit 0 shows all.", style="dim")

@@ -39,7 +39,10 @@ def state_text(status: str) -> tuple[str, str]:
 def reason_words(row: Mapping[str, Any]) -> str:
     """Why: the first reason of a verdict, or the error and its sentence, without the file's name before it."""
     if row.get("error_type"):
-        message = (row.get("error_message") or "").removeprefix(f"{row.get('uri')}: ")
+        uri = row.get("uri") or ""
+        message = (row.get("error_message") or "").removeprefix(f"{uri}: ")
+        if "/" in uri:  # its folder stands above the table
+            message = message.replace(uri, uri.rstrip("/").rpartition("/")[2])
         return f"{row['error_type']}: {shorten(message, 300)}".removesuffix(": ")
     reasons = row.get("reasons") or []
     return shorten(reasons[0], 300) if reasons else ""
