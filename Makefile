@@ -14,6 +14,8 @@ export PIP_ROOT_USER_ACTION := ignore
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEV_READY := $(VENV)/.ready-dev
+INSTALL := $(BIN)/python -m pip install -qq --no-compile --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest --no-header
 TEST_FOLDERS := $(wildcard tests/unit tests/cluster tests/faces tests/typing)
 SOAK_TESTS := $(wildcard tests/soak/test_*.py)
@@ -43,32 +45,39 @@ $(BIN)/python:
 	done; echo "dfbatch needs Python 3.11 or newer, and found none on PATH" >&2; exit 1
 
 $(READY): pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing dfbatch and what it needs into $(VENV); this takes a few minutes the first time"
-	@$(BIN)/python -m pip install -qq --constraint constraints.txt hatchling editables \
-	  && $(BIN)/python -m pip install -qq --constraint constraints.txt --no-build-isolation \
-	       --editable '.[samples,notebook,test,dev]' \
+	@echo "Installing dfbatch and what it needs into $(VENV); this takes a minute or two the first time"
+	@$(INSTALL) hatchling editables \
+	  && $(INSTALL) --no-build-isolation --editable '.[samples,notebook]' \
 	  || { echo "The installation failed; pip's words are above. Is a package index in reach?" >&2; exit 1; }
 	@touch $@
 
-setup: $(READY)
+# Who only verifies need not wait for the tools of those who work on dfbatch.
+$(DEV_READY): $(READY)
+	@echo "Installing what the tests need into $(VENV)"
+	@$(INSTALL) --no-build-isolation --editable '.[samples,notebook,test,dev]' \
+	  || { echo "The installation failed; pip's words are above. Is a package index in reach?" >&2; exit 1; }
+	@touch $@
+
+setup: $(DEV_READY)
 
 # ---------------------------------------------------------------- use
 
 # Exit code 1 of `dfbatch verify` means that some items failed: a result, not an error.
 verify: $(READY)
 	@mkdir -p out
-	@media="$${MEDIA:-}"; \
-	if [ -z "$$media" ]; then media=out/samples; $(BIN)/dfbatch samples "$$media"; fi; \
+	@set -- "$${MEDIA:-out/samples}" --out out/results.parquet --report out/report.html; \
+	if [ -z "$${MEDIA:-}" ]; then \
+	  $(BIN)/dfbatch samples "$$1"; \
+	  set -- "$$@" --trust-list "$$1/.truth/trust.pem" --name "samples, their own signer trusted"; \
+	fi; \
 	code=0; \
-	$(BIN)/dfbatch verify "$$media" $${STORAGE:+--storage "$$STORAGE"} \
-	  --out out/results.parquet --report out/report.html || code=$$?; \
-	if [ $$code -gt 1 ]; then echo "dfbatch verify could not do its work (exit code $$code)" >&2; exit $$code; fi; \
-	echo "Results: out/results.parquet    Report: out/report.html"
+	$(BIN)/dfbatch verify "$$@" $${STORAGE:+--storage "$$STORAGE"} || code=$$?; \
+	if [ $$code -gt 1 ]; then echo "dfbatch verify could not do its work (exit code $$code)" >&2; exit $$code; fi
 
 # ---------------------------------------------------------------- tests
 
 # All four speak before any of them stops the run.
-static: $(READY)
+static: $(DEV_READY)
 	@failed=; \
 	say() { echo "$$1"; "$${@:2}" || failed="$$failed, $$1"; }; \
 	say "ruff check" $(BIN)/ruff check --quiet --output-format concise .; \
@@ -83,23 +92,23 @@ test: static
 check: static
 	@$(PYTEST) tests/unit
 
-soak: $(READY)
+soak: $(DEV_READY)
 ifeq ($(SOAK_TESTS),)
 	@echo "tests/soak holds no tests"
 else
 	@$(PYTEST) tests/soak -o timeout=$(SOAK_TIMEOUT_S)
 endif
 
-bench: $(READY)
+bench: $(DEV_READY)
 	@mkdir -p out/bench
 	@$(BIN)/python -m benchmarks.overhead --out out/bench
 
-coverage: $(READY)
+coverage: $(DEV_READY)
 	@rm -f .coverage .coverage.*
 	@$(BIN)/python -m coverage run -m pytest --no-header -q tests/unit
 	@$(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report
 
-format: $(READY)
+format: $(DEV_READY)
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
 
 clean:
