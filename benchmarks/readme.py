@@ -41,11 +41,17 @@ def table(content: dict[str, Any]) -> str:
     if ratio is not None:
         lines.append(f"| vectorised to Ray Data tasks, warm | none: they keep no state | {short(ratio)} x | |")
     machines = dict.fromkeys(where(section["machine"]) for section in content.values())
-    return "\n".join([*lines, "", "Measured on: " + "; ".join(machines) + "."])
+    return "\n".join([*lines, "", "Measured on: " + "; ".join(machines) + ". " + load(content)])
 
 
 def where(machine: dict[str, Any]) -> str:
     return f"{machine['at'][:10]}, {machine['cpu']}, {machine['cpus']} CPUs, {machine['memory_gib']} GiB"
+
+
+def load(content: dict[str, Any]) -> str:
+    """How busy the machine was: numbers taken on a busy one are worse than they could be."""
+    loads = [section["machine"]["load"] for section in content.values()]
+    return f"Load average at the end of a benchmark: {min(loads):.1f} to {max(loads):.1f}."
 
 
 def has_table(path: Path, content: dict[str, Any]) -> bool:
