@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import hashlib
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -26,12 +27,14 @@ from dfbatch.config import Settings, resolve
 from dfbatch.core.ids import parse_id
 from dfbatch.core.progress import ProgressSnapshot
 from dfbatch.errors import DfbatchError, DifferentConnection, InvalidInput, UnknownId
+from dfbatch.ledger.lock import is_locked_elsewhere
 from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.storage import Storage
 
 VERIFY_TIMEOUT_S = 300.0
 _connections: dict[str, tuple[dict[str, Any], Client]] = {}
 """The open client of this process, under one key: connecting twice gives the same one."""
+_connecting = threading.Lock()
 
 
 def connect(
@@ -52,21 +55,25 @@ def connect(
     ledger that another process manages gives a read-only client, with a warning.
     """
     settings = resolve(storage_path=storage_path, namespace=namespace, workers=workers, address=address)
-    asked = {
+    given = {"address": address, "storage_path": storage_path, "namespace": namespace, "workers": workers}
+    with _connecting:
+        open_one = _connections.get("")
+        if open_one is not None and not open_one[1].closed and not open_one[1].may_write_now():
+            _check_same(open_one[0], _comparable(settings), [name for name in given if given[name] is not None])
+            return open_one[1]
+        client = _open(settings, resume)
+        _connections[""] = (_comparable(settings), client)
+        return client
+
+
+def _comparable(settings: Settings) -> dict[str, Any]:
+    path = settings.storage_path
+    return {
         "address": settings.address,
-        "storage_path": os.path.abspath(os.path.expanduser(settings.storage_path))
-        if "://" not in settings.storage_path
-        else settings.storage_path,
+        "storage_path": path if "://" in path else os.path.abspath(os.path.expanduser(path)),
         "namespace": settings.namespace,
         "workers": settings.workers,
     }
-    open_one = _connections.get("")
-    if open_one is not None and not open_one[1].closed:
-        _check_same(open_one[0], asked)
-        return open_one[1]
-    client = _open(settings, resume)
-    _connections[""] = (asked, client)
-    return client
 
 
 def _open(settings: Settings, resume: bool) -> Client:
@@ -74,11 +81,12 @@ def _open(settings: Settings, resume: bool) -> Client:
     return Client(connected.link, connected.storage, mode=connected.mode, connected=connected, settings=settings)
 
 
-def _check_same(have: dict[str, Any], asked: dict[str, Any]) -> None:
-    for name, value in asked.items():
-        if have[name] != value:
+def _check_same(have: dict[str, Any], asked: dict[str, Any], given: list[str]) -> None:
+    """What is not given fits any client."""
+    for name in given:
+        if have[name] != asked[name]:
             raise DifferentConnection(
-                f"A client with {name}={have[name]!r} is open in this process, and {value!r} was asked for. "
+                f"A client with {name}={have[name]!r} is open in this process, and {asked[name]!r} was asked for. "
                 f"Close it first with client.close(), or leave {name} out."
             )
 
@@ -116,6 +124,10 @@ class Client:
     def read_only(self) -> bool:
         """True if another process manages the ledger."""
         return self._session.link is None
+
+    def may_write_now(self) -> bool:
+        """True for a read-only client whose ledger nobody manages any more: connect again to manage it."""
+        return self.read_only and not is_locked_elsewhere(self._session.storage)
 
     @property
     def closed(self) -> bool:
@@ -201,6 +213,7 @@ class Client:
 
     def attach(self, id: str) -> Batch | Job:
         """The batch or job of an id, from any process. Raises UnknownId, InvalidInput."""
+        self._session.check_open()
         batch_id, index = parse_id(id)
         batch_row(self._session.reader, batch_id)
         batch = Batch(self._session, batch_id)
@@ -214,6 +227,7 @@ class Client:
 
     def last(self) -> Batch:
         """The batch that was submitted last. Raises UnknownId if there is none."""
+        self._session.check_open()
         table = self._session.reader.batches()
         if not len(table):
             raise UnknownId(f"The ledger under {self.storage_path} has no batch yet.")

@@ -51,7 +51,7 @@ def submit_options(
     if retry is not None and not isinstance(retry, Retry):
         raise InvalidType("retry", f"is {type(retry).__name__}, not dfbatch.Retry", "Give retry=dfbatch.Retry(...)")
     return SubmitOptions(
-        queue_name(given.get("queue") or default_queue),
+        queue_name(default_queue if given.get("queue") is None else given["queue"]),
         _priority(given.get("priority", 0)),
         None if given.get("key") is None else _text("key", given["key"], 256),
         BatchPolicy(**policy_options),
