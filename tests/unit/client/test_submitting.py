@@ -1,6 +1,7 @@
 """From what was handed in to a batch: everything is durable before the id is known."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -71,10 +72,11 @@ def test_one_cpu_is_what_a_worker_has(client):
     assert client.map(verifier, [1]).results(WAIT_S).values() == [1]
 
 
-def test_a_reader_submits_nothing_and_stores_nothing(client, tmp_path, monkeypatch):
+def test_a_reader_submits_nothing_and_stores_nothing(client, monkeypatch):
     monkeypatch.setattr(client._session, "link", None)
     monkeypatch.setattr(client._session, "held_by", "Somebody else manages it.")
-    before = open_storage(client.storage_path).root
+    verifiers = Path(client.storage_path) / "verifiers"
+    before = sorted(verifiers.iterdir())
     with pytest.raises(StorageInUse, match="Somebody else"):
         client.map(lambda x: x * 12345, [1])
-    assert before == client.storage_path
+    assert sorted(verifiers.iterdir()) == before
