@@ -32,7 +32,7 @@ from dfbatch.errors import DfbatchError
 
 N_DRIVERS = 4
 SIZES = {"item": 5_000, "bulk": 20_000}
-FIRE_S = 38.0
+FIRE_S = 30.0
 """Kills go on for so long, or until all work is done."""
 LIMIT_S = 170.0
 LEAST_KILLS = {"manager": 1, "worker": 3, "driver": 2}
@@ -161,6 +161,7 @@ class Fire:
         self._client = client
         self._drivers = drivers
         self._rng = rng
+        self._pids: list[int] = []
 
     def one(self) -> None:
         """Kill somebody; nothing happens if the chosen one is not there just now."""
@@ -170,10 +171,13 @@ class Fire:
                 self.kills[kind] += 1
 
     def _worker(self) -> bool:
-        pids = [w["pid"] for w in self._ask("workers") if w["pid"] and w["state"] != "lost"]
-        if pids:
-            os.kill(self._rng.choice(pids), signal.SIGKILL)
-        return bool(pids)
+        with contextlib.suppress(DfbatchError):
+            self._pids = [w["pid"] for w in self._ask("workers") if w["pid"]]
+        # Without an answer of the manager those it named last: that moment, too, is a good one.
+        alive = [pid for pid in self._pids if is_alive(pid)]
+        if alive:
+            os.kill(self._rng.choice(alive), signal.SIGKILL)
+        return bool(alive)
 
     def _driver(self) -> bool:
         return self._rng.choice(self._drivers).kill()
@@ -183,9 +187,16 @@ class Fire:
         return True
 
     def _ask(self, method: str) -> Any:
-        """One try: while the manager is away there is nothing to kill."""
+        """One try: while the manager is away it says nothing."""
         assert self._client._session.link is not None
-        return self._client._session.link.call(method, timeout_s=5.0)
+        return self._client._session.link.call(method, timeout_s=2.0)
+
+
+def is_alive(pid: int) -> bool:
+    """True if a process of Ray has this id."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline") as file:
+        return file.read().startswith("ray::")
+    return False
 
 
 def referee(address: str, ledger: str, seed: int) -> dict[str, Any]:
@@ -222,7 +233,7 @@ def fight(client: Client, drivers: list[Driver], fire: Fire, rng: random.Random,
                 raise AssertionError(f"{driver.name} failed: {driver.process.stderr.read()}")
         if now < fire_until and now >= next_kill:
             fire.one()
-            next_kill = time.monotonic() + rng.expovariate(1 / 1.2)
+            next_kill = time.monotonic() + rng.expovariate(1 / 0.9)
         if not snapshots or now - snapshots[-1]["at"] > 4.0:
             snapshots.append({"at": now, "rows": client._session.reader.read("results", columns=KEYS)})
         time.sleep(0.05)
