@@ -223,6 +223,20 @@ def test_after_a_restart_ended_batches_are_listed_redriven_and_purged_as_before(
     assert client.queue("scans").stats()["dead_letters"] == len(client.queue("scans").dead_letters()) == 0
 
 
+def test_batches_that_left_memory_are_redriven_and_purged_as_others_are(client, fail, mend, monkeypatch):
+    monkeypatch.setattr("dfbatch.core.ending.FINISHED_KEPT", 1)
+    batches = [fail(client, [1, 2, 3]) for _ in range(3)]
+    queue = client.queue("scans")
+    assert queue.purge({"job_index": [0]}) == 3
+    assert queue.stats()["dead_letters"] == len(queue.dead_letters()) == 3
+    mend()
+    assert queue.redrive() == 3
+    for batch in batches:
+        assert batch.wait(20).results()["status"].to_pylist() == ["failed", "succeeded", "succeeded"]
+        assert batch.retry_failed() == 0
+    assert queue.stats()["dead_letters"] == len(queue.dead_letters()) == 0
+
+
 def test_a_redrive_that_has_no_room_begins_nothing(client, fail):
     first, second = fail(client), fail(client, [1, 3])
     queue = client.queue("scans")

@@ -147,19 +147,6 @@ def test_a_batch_that_was_paused_by_its_user_is_not_resumed_with_the_interrupted
     assert client.attach(mine.id).status == dfbatch.BatchState.PAUSED
 
 
-def test_a_batch_that_ended_though_it_was_paused_is_not_paused_when_it_is_redriven(open_client):
-    client = open_client()
-    client.queue("default").pause()
-    batch = client.map(same, range(3), deadline_s=2.0)
-    batch.pause()
-    batch.wait(20)
-    assert batch.status == dfbatch.BatchState.EXPIRED
-    assert client.queue("default").redrive() == 3
-    client = open_client()
-    client.queue("default").resume()
-    assert client.attach(batch.id).wait(20).status == dfbatch.BatchState.SUCCEEDED
-
-
 class Flaky:
     def __call__(self, item):
         import dfbatch
