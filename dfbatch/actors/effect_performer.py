@@ -19,6 +19,7 @@ from dfbatch.actors.outcome_rows import OutcomeRows, bare_rows, rows_of_decided,
 from dfbatch.actors.reuse_calls import ReuseCalls
 from dfbatch.core import effects as fx
 from dfbatch.core import events
+from dfbatch.core.leasing import room_left
 from dfbatch.core.states import FIRST_TERMINAL_CODE, JobState
 from dfbatch.ledger.schemas import EVENTS
 
@@ -183,11 +184,14 @@ class EffectPerformer(ReuseCalls):
 
     def workers_wanted(self) -> int:
         """Workers for the work that could run now; the pool keeps it within its limits."""
+        state, now = self.state, self.now()
         waiting = running = 0
-        for batch in self.state.batches.values():
+        for batch in state.batches.values():
             if batch.finished_as is None:
                 running += batch.n_running
-                waiting += batch.n_waiting if batch.has_ready_work() else 0
+                if batch.has_ready_work() and now.mono >= batch.starts_at:
+                    # A limit of the queue is one of its workers too.
+                    waiting += min(batch.n_waiting, room_left(state, batch, now))
         return waiting + running
 
     def confirm_after_backlog(self, worker: str, seq: int) -> None:

@@ -134,6 +134,16 @@ class HeldWork:
             self._recalled.update({k: v for k, v in control.recalled.items() if k in mine})
             self.condition.notify_all()
 
+    def take_recalled(self) -> list[Chunk]:
+        """Chunks that were called back before they were begun; they are not held any more."""
+        with self.condition:
+            back = [chunk for chunk in self._waiting if chunk.lease_id in self._recalled]
+            for chunk in back:
+                self._waiting.remove(chunk)
+                del self._recalled[chunk.lease_id]
+            self.condition.notify_all()
+        return back
+
     def recall(self, lease_ids: Iterable[int], reason: str) -> None:
         """Called with the lock held."""
         self._recalled.update(dict.fromkeys(lease_ids, reason))

@@ -152,7 +152,10 @@ class Worker:
             _logger.info("Worker %s hands back lease %d: %s", self.name, chunk.lease_id, reason)
             # After its outcomes, so that none of them is worked again. A worker that stops gives back all at its end.
             if self._work.wait_until_sent():
-                self._patience.call(lambda: self._manager.hand_back(self.name, chunk.lease_id))
+                self._hand_back(chunk)
+
+    def _hand_back(self, chunk: Chunk) -> None:
+        self._patience.call(lambda: self._manager.hand_back(self.name, chunk.lease_id))
 
     def _outcomes(self, chunk: Chunk, recalled: Callable[[], bool]) -> Iterator[Outcomes]:
         if recalled():
@@ -240,6 +243,8 @@ class Worker:
 
     def _obey(self, control: Control) -> None:
         self._work.obey(control)
+        for chunk in self._work.take_recalled():
+            self._hand_back(chunk)
         if control.leave:
             self.stop()
 

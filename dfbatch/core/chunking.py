@@ -28,6 +28,11 @@ class ChunkSizer:
         cost = max(busy_s, 1e-9) / n
         self.cost_s = cost if self.cost_s is None else (1 - _WEIGHT) * self.cost_s + _WEIGHT * cost
 
+    @property
+    def is_slow(self) -> bool:
+        """True if one item takes as long as a chunk should: nothing is gained by fetching such items ahead."""
+        return self.cost_s is not None and self.cost_s >= TARGET_S
+
     def size(self, n_ready: int, n_workers: int) -> int:
         """Jobs for the next chunk when ``n_ready`` wait and ``n_workers`` share them; at least 1."""
         share = -(-n_ready // (2 * max(1, n_workers)))

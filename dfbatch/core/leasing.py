@@ -6,6 +6,7 @@ import numpy as np
 
 from dfbatch.core.batch import Batch
 from dfbatch.core.books import LEASE_TERM_S, Books, Worker
+from dfbatch.core.chunking import TARGET_S
 from dfbatch.core.effects import Effect, Granted, Recall, WorkAvailable
 from dfbatch.core.ending import requeue
 from dfbatch.core.events import HandedBack, Heartbeat, LeaseRequested
@@ -15,6 +16,8 @@ from dfbatch.core.ready import Indices
 from dfbatch.core.states import JobState, WorkerState
 from dfbatch.core.token_bucket import TokenBucket
 
+LONG_S = 2 * TARGET_S
+"""A worker that has had a chunk for so long fetches nothing ahead that a free one would begin sooner."""
 SUSPECT_PATIENCE_S = 2.0
 """Suspects run alone, and busy workers fetch ahead: after this long a worker gets nothing more until it is free."""
 
@@ -32,6 +35,7 @@ def on_requested(books: Books, event: LeaseRequested, now: Instant) -> list[Effe
         or now.mono < books.hold_leases_until
         or len(worker.leases) >= worker.capacity
         or any(lease.solo for lease in worker.leases.values())
+        or _is_behind_others(books, worker, now)
         or _must_run_dry(books, worker, now)
     ):
         return []
@@ -40,7 +44,8 @@ def on_requested(books: Books, event: LeaseRequested, now: Instant) -> list[Effe
     def may_serve(batch_id: str) -> bool:
         batch = books.batches[batch_id]
         only_suspects = bool(batch.suspects) and not batch.ready
-        return not (only_suspects and worker.leases) and may_lease(books, worker, batch, now)
+        not_ahead = only_suspects or batch.sizer.is_slow
+        return not (not_ahead and worker.leases) and may_lease(books, worker, batch, now)
 
     while (batch_id := order.pick(now.mono, may_serve)) is not None:
         batch = books.batches[batch_id]
@@ -59,6 +64,13 @@ def may_lease(books: Books, worker: Worker, batch: Batch, now: Instant) -> bool:
     """True if the worker serves the batch's queue, and the queue's limits let something be leased now."""
     serves = worker.queues is None or batch.spec.queue in worker.queues
     return serves and room_left(books, batch, now) > 0
+
+
+def _is_behind_others(books: Books, worker: Worker, now: Instant) -> bool:
+    """True if the worker has long been at a chunk, and another one has nothing to do."""
+    if not any(now.mono - lease.granted_at >= LONG_S for lease in worker.leases.values()):
+        return False
+    return any(w.wants and not w.leases for w in books.live_workers(worker.shape))
 
 
 def _must_run_dry(books: Books, worker: Worker, now: Instant) -> bool:

@@ -9,6 +9,7 @@ from dfbatch.core.ending import ask_for_seal, stop_by_rule
 from dfbatch.core.events import Tick
 from dfbatch.core.instant import Instant
 from dfbatch.core.leasing import may_lease, take_back
+from dfbatch.core.sharing import share_out
 from dfbatch.core.states import JobState
 from dfbatch.core.suspicion import settle_death
 
@@ -30,6 +31,7 @@ def on_tick(books: Books, event: Tick, now: Instant) -> list[Effect]:
         if batch.finished_as is None:
             effects += _batch_tick(books, batch, now)
     effects += _make_room(books, now)
+    effects += share_out(books, now)
     if any(len(order) for order in books.orders.values()) and any(w.wants for w in books.workers.values()):
         effects.append(WorkAvailable())
     return effects
@@ -142,15 +144,14 @@ def _who_yields(books: Books, shape: str, now: Instant) -> Worker | None:
     if top is None or not workers or any(not w.leases for w in workers):
         return None
     leases = [lease for w in workers for lease in w.leases.values()]
-    if any(books.batches[x.batch_id].priority >= top for x in leases):
-        return None
     if any(x.recalled_at is not None and now.mono - x.recalled_at < YIELD_PATIENCE_S for x in leases):
         return None
-    urgent = [books.batches[b] for b in books.order(shape).of_priority(top)]
+    # A batch that runs somewhere gets on; one that runs nowhere waits for somebody else's chunk.
+    urgent = [batch for b in books.order(shape).of_priority(top) if not (batch := books.batches[b]).n_running]
     willing = [
         w
         for w in workers
-        if all(x.recalled_at is None for x in w.leases.values())
+        if all(x.recalled_at is None and books.batches[x.batch_id].priority < top for x in w.leases.values())
         and now.mono - _oldest(w) >= YIELD_AFTER_S
         and any(may_lease(books, w, batch, now) for batch in urgent)
     ]

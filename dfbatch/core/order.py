@@ -68,6 +68,10 @@ class ServiceOrder:
         """The greatest priority with work, without ageing."""
         return max(self._levels, default=None)
 
+    def priorities(self) -> tuple[int, ...]:
+        """Those with work, the greatest first, without ageing."""
+        return tuple(sorted(self._levels, reverse=True))
+
     def of_priority(self, priority: int) -> tuple[str, ...]:
         """Batches of one level, the next to be served first."""
         return tuple(self._levels.get(priority, ()))
