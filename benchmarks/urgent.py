@@ -46,7 +46,7 @@ def measure(quick: bool) -> Findings:
     for work in (computing, waiting):
         seconds = waits(work, n, n_urgent)
         note = f"{n_urgent} urgent jobs, one after the other; longest {max(seconds):.2f} s"
-        name = f"behind {n:,} {work.__name__} jobs"
+        name = f"urgent, behind {n:,} {work.__name__} jobs"
         goals.append(Goal(f"{name}, p50", BOUND_P50_S, statistics.median(seconds), "s", note=note))
         goals.append(Goal(f"{name}, p99", BOUND_P99_S, quantile(seconds, 0.99), "s"))
     return Findings([], goals)
