@@ -9,6 +9,7 @@ fingerprint is one that never comes again.
 from __future__ import annotations
 
 import builtins
+import dis
 import functools
 import hashlib
 import importlib.metadata
@@ -23,6 +24,7 @@ import numpy as np
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range)
 _NOT_PART_OF_A_CLASS = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__firstlineno__"})
+_GLOBAL_READS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 MOST_OBJECTS = 100_000
 """A verifier that refers to more than this (a model in a closure, say) is not followed further."""
 
@@ -166,8 +168,8 @@ class _Walk:
 
 
 def _names(code: CodeType) -> set[str]:
-    """Global names that a function and those written inside it may use."""
-    found = set(code.co_names)
+    """Global names that a function and those written inside it may use; names of attributes are none of them."""
+    found = {step.argval for step in dis.get_instructions(code) if step.opname in _GLOBAL_READS}
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             found |= _names(constant)
