@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from dfbatch.errors import InvalidInput
 from dfbatch.testing import InProcess
 
 WAIT_S = 30.0
+_seeds = itertools.count()
 
 
 class Doubling:
@@ -68,9 +70,10 @@ def notes(tmp_path: Path) -> Notes:
     return Notes(tmp_path / "notes")
 
 
-@pytest.fixture
-def client(tmp_path: Path) -> Any:
-    with InProcess(tmp_path / "ledger") as client:
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One for all tests: their verifiers write to different notes, and their pictures differ."""
+    with InProcess(tmp_path_factory.mktemp("reuse") / "ledger") as client:
         yield client
 
 
@@ -193,10 +196,10 @@ def test_it_outlives_the_manager_and_a_lost_index(tmp_path: Path, notes: Notes) 
     assert rows["reused_from"] == [f"{first['id']}-1", f"{first['id']}-0"]
 
 
-def test_a_damaged_index_costs_only_the_reuse(client: Any, notes: Notes, tmp_path: Path) -> None:
-    rows = run(client, Doubling, [1, 2], notes)
-    (path,) = (tmp_path / "ledger" / "reuse").iterdir()
-    path.write_bytes(b"\0" * 200)
+def test_a_damaged_index_costs_only_the_reuse(client: Any, notes: Notes) -> None:
+    run(client, Doubling, [1, 2], notes)
+    for path in (Path(client.storage_path) / "reuse").iterdir():
+        path.write_bytes(b"\0" * 200)
     notes.take()
     rows = run(client, Doubling, [1, 2], notes)
     assert rows["doubled"] == [2, 4]
@@ -232,8 +235,9 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return seen
 
 
-def picture(path: Path, seed: int) -> str:
-    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (48, 48, 3), dtype=np.uint8)).save(path)
+def picture(path: Path) -> str:
+    """Another picture each time."""
+    Image.fromarray(np.random.default_rng(next(_seeds)).integers(0, 255, (48, 48, 3), dtype=np.uint8)).save(path)
     return str(path)
 
 
@@ -243,7 +247,7 @@ def verify(client: Any, source: Any, **options: Any) -> list[dict[str, Any]]:
 
 
 def test_a_uri_given_twice_is_read_once_and_has_two_full_rows(client: Any, tmp_path: Path, verified: list) -> None:
-    photo, other = picture(tmp_path / "a.jpg", 1), picture(tmp_path / "b.png", 2)
+    photo, other = picture(tmp_path / "a.jpg"), picture(tmp_path / "b.png")
     one, two, three = verify(client, [photo, other, photo])
     assert len(verified) == 2
     assert (one["reused_from"], two["reused_from"], three["reused_from"]) == (None, None, one["job_id"])
@@ -253,7 +257,7 @@ def test_a_uri_given_twice_is_read_once_and_has_two_full_rows(client: Any, tmp_p
 
 
 def test_copies_under_other_names_are_found_by_their_bytes(tmp_path: Path, verified: list) -> None:
-    photo = picture(tmp_path / "a.jpg", 1)
+    photo = picture(tmp_path / "a.jpg")
     copies = [shutil.copy(photo, tmp_path / name) for name in ("b.jpg", "c.jpeg", "d")]
     with InProcess(tmp_path / "ledger", workers=1) as client:
         first, *others = verify(client, [photo, *map(str, copies)])
@@ -267,7 +271,7 @@ def test_copies_under_other_names_are_found_by_their_bytes(tmp_path: Path, verif
 
 
 def test_what_is_said_about_a_name_is_said_about_that_name_only(client: Any, tmp_path: Path) -> None:
-    photo = picture(tmp_path / "a.jpg", 1)
+    photo = picture(tmp_path / "a.jpg")
     wrong = shutil.copy(photo, tmp_path / "wrong.png")
     remark = "The file is named like image/png, but it is image/jpeg."
     (row,) = verify(client, [photo])
@@ -281,22 +285,22 @@ def test_what_is_said_about_a_name_is_said_about_that_name_only(client: Any, tmp
 
 def test_a_file_that_changed_is_verified_anew(client: Any, tmp_path: Path, verified: list) -> None:
     path = tmp_path / "a.png"
-    before = verify(client, [picture(path, 1)])[0]
-    after = verify(client, [picture(path, 2)])[0]
+    before = verify(client, [picture(path)])[0]
+    after = verify(client, [picture(path)])[0]
     assert len(verified) == 2
     assert after["reused_from"] is None
     assert after["sha256"] != before["sha256"]
 
 
 def test_rows_of_batches_without_reuse_are_reused(client: Any, tmp_path: Path, verified: list) -> None:
-    photo = picture(tmp_path / "a.jpg", 1)
+    photo = picture(tmp_path / "a.jpg")
     (before,) = verify(client, [photo], reuse="never")
     (after,) = verify(client, [photo])
     assert (len(verified), after["reused_from"]) == (1, before["job_id"])
 
 
 def test_another_profile_verifies_anew(client: Any, tmp_path: Path, verified: list) -> None:
-    photo = picture(tmp_path / "a.jpg", 1)
+    photo = picture(tmp_path / "a.jpg")
     verify(client, [photo])
     assert verify(client, [photo], profile="full")[0]["reused_from"] is None
     assert len(verified) == 2
@@ -306,7 +310,7 @@ def test_a_trust_list_with_other_certificates_is_another_verifier(
     client: Any, tmp_path: Path, verified: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The path is the same, what is trusted is not."""
-    photo = picture(tmp_path / "a.jpg", 1)
+    photo = picture(tmp_path / "a.jpg")
     says = iter(["before", "before", "after"])
     monkeypatch.setattr(ContentAuthenticator, "fingerprint", property(lambda self: next(says)))
     origins = [verify(client, [photo])[0]["reused_from"] for _ in range(3)]
