@@ -35,6 +35,10 @@ _FORMAT = 1
 _HEADER = struct.Struct("<8sIxxxxQqQ24x")
 _KEY = np.dtype(f"S{KEY_BYTES}")
 
+_NO_DIGIT = 255
+_DIGIT = np.full(256, _NO_DIGIT, np.uint8)
+_DIGIT[[ord(letter) for letter in "0123456789abcdef"]] = range(16)
+
 Keys = npt.NDArray[np.uint8]
 """SHA-256 values as rows of 32 bytes. A row of zeros is no key and is never found."""
 
@@ -45,10 +49,13 @@ Origins = npt.NDArray[Any]
 def keys_of_hex(texts: list[str]) -> Keys:
     """SHA-256 values in hexadecimal as keys; what is none becomes zeros."""
     found = np.zeros((len(texts), KEY_BYTES), np.uint8)
-    good = [k for k, text in enumerate(texts) if len(text) == 2 * KEY_BYTES and _is_hex(text)]
+    good = [k for k, text in enumerate(texts) if len(text) == 2 * KEY_BYTES and text.isascii()]
     if good:
-        data = bytes.fromhex("".join(texts[k] for k in good))
-        found[good] = np.frombuffer(data, np.uint8).reshape(-1, KEY_BYTES)
+        letters = np.frombuffer("".join(texts[k] for k in good).encode(), np.uint8).reshape(-1, 2 * KEY_BYTES)
+        digits = _DIGIT[letters]
+        keys = digits[:, ::2] << 4 | digits[:, 1::2] & 15
+        keys[(digits == _NO_DIGIT).any(axis=1)] = 0
+        found[good] = keys
     return found
 
 
@@ -151,11 +158,3 @@ def store_index(storage: Storage, fingerprint: str, index: ReuseIndex) -> None:
 def _as_text(keys: Keys) -> Any:
     """Each key as one value that numpy can sort and search. Trailing zero bytes do not matter: all have one length."""
     return np.ascontiguousarray(keys).view(_KEY)[:, 0] if len(keys) else np.empty(0, _KEY)
-
-
-def _is_hex(text: str) -> bool:
-    try:
-        bytes.fromhex(text)
-    except ValueError:
-        return False
-    return not any(c.isspace() for c in text)

@@ -79,7 +79,9 @@ def _entries(table: pa.Table, fingerprint: str) -> tuple[Keys, Origins]:
     )
     table = table.filter(pc.and_(pc.fill_null(good, False), pc.is_valid(table.column("sha256"))))
     origins = np.zeros(len(table), ORIGIN)
-    origins["batch_id"] = [batch_id.encode() for batch_id in table.column("batch_id").to_pylist()]
+    batches = table.column("batch_id")
+    for batch_id in pc.unique(batches).to_pylist():
+        origins["batch_id"][pc.equal(batches, batch_id).to_numpy()] = batch_id.encode()
     origins["job_index"] = numbers(table.column("job_index"))
     origins["generation"] = numbers(table.column("generation"))
     return keys_of_hex(table.column("sha256").to_pylist()), origins
