@@ -68,7 +68,7 @@ verify: $(READY)
 	@set -- "$${MEDIA:-out/samples}" --out out/results.parquet --report out/report.html; \
 	if [ -z "$${MEDIA:-}" ]; then \
 	  $(BIN)/dfbatch samples "$$1"; \
-	  set -- "$$@" --trust-list "$$1/.truth/trust.pem" --name "samples, their own signer trusted"; \
+	  set -- "$$@" --trust-list "$$1/.truth/trust.pem" --name samples; \
 	fi; \
 	code=0; \
 	$(BIN)/dfbatch verify "$$@" $${STORAGE:+--storage "$$STORAGE"} || code=$$?; \

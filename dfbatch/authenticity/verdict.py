@@ -177,7 +177,9 @@ def _unsigned_ai(evidence: Evidence) -> Ruling:
 
 
 def _captured(evidence: Evidence) -> Ruling:
-    reason = f"Captured by a camera and not edited, says the signer{_by(evidence)}, whom your trust list vouches for."
+    told = evidence.credentials
+    who = told.get("signer") or told.get("issuer") or "the signer"
+    reason = f"Captured by a camera and not edited, says {who}, whom your trust list vouches for."
     return Verdict.AUTHENTIC, 0.0, [reason]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import asdict
 from typing import Annotated
 
@@ -16,7 +15,7 @@ def samples(
     json_: JsonOption = False,
 ) -> None:
     """Write sample media: genuine, forged, signed, AI-declared and broken files."""
-    from dfbatch.cli.screen import print_json, stderr, stdout
+    from dfbatch.cli.screen import command, print_facts, print_json, stderr, stdout
     from dfbatch.samples import make_samples
     from dfbatch.samples.sample import EXPECTED_JSON
 
@@ -32,7 +31,6 @@ def samples(
         groups[sample.group] = groups.get(sample.group, 0) + 1
     told = ", ".join(f"{number} {group}" for group, number in groups.items())
     console.print(f"{len(made)} files in {made.folder}: {told}", markup=False, soft_wrap=True)
-    command = f"dfbatch verify {shlex.quote(str(made.folder))}"
-    trusting = f"{command} --trust-list {shlex.quote(str(made.trust_list))}"
-    for name, line in (("verify them", command), ("and trust their signer", trusting), ("what is true", expected)):
-        console.print(f"{name:<23} {line}", markup=False, soft_wrap=True)
+    verify = command("verify", str(made.folder))
+    trusting = command("verify", str(made.folder), "--trust-list", str(made.trust_list))
+    print_facts(console, [("verify them", verify), ("trust their signer", trusting), ("what is true", str(expected))])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -25,6 +28,16 @@ def stderr() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
+
+
+def command(*arguments: str) -> str:
+    """A command line that can be copied: ``dfbatch``, or its path where the shell would not find it."""
+    called = sys.argv[0]
+    found = shutil.which("dfbatch")
+    name = "dfbatch"
+    if os.path.basename(called) == name and (found is None or not os.path.samefile(found, called)):
+        name = min(os.path.relpath(called), called, key=len)
+    return shlex.join([name, *arguments])
 
 
 def print_json(value: Any) -> None:

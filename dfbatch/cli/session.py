@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import warnings
 from typing import TYPE_CHECKING
 
 import typer
 
 from dfbatch.cli.exit_codes import ExitCode
+from dfbatch.cli.screen import command
 from dfbatch.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def wait(batch: Batch, storage: str | None) -> None:
     try:
         batch.wait()
     except KeyboardInterrupt:
-        where = f" --storage {shlex.quote(storage)}" if storage else ""
-        typer.echo(f"Finished so far: dfbatch results {batch.id}{where}", err=True)
+        where = ("--storage", storage) if storage else ()
+        typer.echo(f"Finished so far: {command('results', batch.id, *where)}", err=True)
         typer.echo("If this command ran the work, the rest waits: dfbatch.connect(resume=True) goes on.", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from dfbatch.cli.exit_codes import ExitCode
 from dfbatch.cli.options import JsonOption, LimitOption, OutOption, StorageOption, WorkersOption
-from dfbatch.cli.screen import print_facts, print_json, stdout
+from dfbatch.cli.screen import command, print_facts, print_json, stderr, stdout
 
 if TYPE_CHECKING:
     from dfbatch.client.batch import Batch
@@ -45,6 +44,7 @@ def verify(
     check_report_target(report)
     options: dict[str, Any] = {"name": name, "profile": profile.value if profile else None, "trust_list": trust_list}
     given = {key: value for key, value in options.items() if value is not None}
+    stderr().print("Starting the workers ...", style="dim")
     with open_client(storage, workers) as client:
         batch = client.verify(paths, **given)
         wait(batch, storage)
@@ -92,5 +92,5 @@ def _next_steps(batch: Batch, storage: str | None, failed: bool) -> list[tuple[s
     """The commands that go on from a batch with failures, ready to be copied."""
     if not failed:
         return []
-    where = f" --storage {shlex.quote(storage)}" if storage else ""
-    return [("why", f"dfbatch failures {batch.id}{where}"), ("again", f"dfbatch retry {batch.id}{where}")]
+    where = ("--storage", storage) if storage else ()
+    return [("why", command("failures", batch.id, *where)), ("again", command("retry", batch.id, *where))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dfbatch.client.displays.wording import SYMBOLS, shorten
+from dfbatch.client.displays.wording import SYMBOLS, shorten, without_folder
 from dfbatch.client.verdict_style import RANK, look, look_of
 from dfbatch.core.states import BatchState
 
@@ -39,10 +39,7 @@ def state_text(status: str) -> tuple[str, str]:
 def reason_words(row: Mapping[str, Any]) -> str:
     """Why: the first reason of a verdict, or the error and its sentence, without the file's name before it."""
     if row.get("error_type"):
-        uri = row.get("uri") or ""
-        message = (row.get("error_message") or "").removeprefix(f"{uri}: ")
-        if "/" in uri:  # its folder stands above the table
-            message = message.replace(uri, uri.rstrip("/").rpartition("/")[2])
+        message = without_folder(row.get("error_message"), row.get("uri"))
         return f"{row['error_type']}: {shorten(message, 300)}".removesuffix(": ")
     reasons = row.get("reasons") or []
     return shorten(reasons[0], 300) if reasons else ""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from dfbatch.client.displays.wording import without_folder
 from dfbatch.client.explain import facts
 from dfbatch.client.findings_html import findings_html
 from dfbatch.client.html_text import clipped, dot, esc, esc_block, figure, short
@@ -63,7 +64,8 @@ def _figures(row: Mapping[str, Any]) -> str:
 
 def _why(row: Mapping[str, Any]) -> str:
     if row.get("error_type"):
-        return f"<b>{esc(row['error_type'], 80)}</b><br>{esc(row.get('error_message') or '', 400)}"
+        message = without_folder(row.get("error_message"), row.get("uri"))
+        return f"<b>{esc(row['error_type'], 80)}</b><br>{esc(message, 400)}"
     reasons = list(row.get("reasons") or [])
     if not reasons and row.get("output") is not None:
         reasons = [clipped(_plain_output(row["output"]), 300)]

@@ -34,7 +34,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; }
 caption { text-align: left; color: var(--soft); padding-bottom: 10px; max-width: 72ch; }
 th { text-align: left; font-weight: 600; font-size: 13px; color: var(--soft); padding: 6px 16px 6px 0; }
-td { vertical-align: top; padding: 12px 16px 6px 0; }
+td { vertical-align: top; padding: 12px 16px 6px 0; overflow-wrap: break-word; }
 th:last-child, td:last-child { padding-right: 0; }
 table.items > thead th, table.failures > thead th { border-bottom: 1px solid var(--ink); }
 table.items > tbody > tr.item > td, table.failures > tbody > tr > td { border-top: 1px solid var(--line); }

@@ -127,7 +127,8 @@ def _percent(n: int, total: int) -> str:
 
 
 def _label(name: str) -> str:
-    return _LABELS.get(name, str(name).replace("_", " ").capitalize())
+    plain = str(name).replace("_", " ")
+    return _LABELS.get(name, plain if plain == "dfbatch" else plain.capitalize())
 
 
 def _mono(name: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
+from dfbatch.client.displays.wording import without_folder
 from dfbatch.client.html_text import bar, dot, esc, esc_path, figure, seconds
 from dfbatch.client.verdict_style import RANK, look, look_of
 
@@ -79,9 +80,8 @@ def _table(results: Results, verified: bool) -> str:
 
 def _verified_columns(row: dict[str, Any]) -> dict[str, str]:
     reasons = row.get("reasons") or []
-    told = (
-        " ".join(reasons) if row.get("verdict") else f"{row.get('error_type') or ''}: {row.get('error_message') or ''}"
-    )
+    error = f"{row.get('error_type') or ''}: {without_folder(row.get('error_message'), row.get('uri'))}"
+    told = " ".join(reasons) if row.get("verdict") else error
     return {
         "#": esc(row.get("job_index", ""), 20),
         "item": esc_path(row.get("uri"), 44),

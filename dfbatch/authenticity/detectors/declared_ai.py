@@ -127,4 +127,4 @@ def _sentence(use: AiUse, declarations: list[Declaration], problem: str | None) 
         return problem or "Nothing in the metadata declares AI; that proves nothing."
     first = next(one for one in declarations if one.use is use)
     verb = "was made" if use is AiUse.GENERATED else "was edited"
-    return f"The metadata says that the item {verb} with AI: {first.where} is {first.text}."
+    return f"The metadata says that the item {verb} with AI ({first.where}: {first.text})."

@@ -149,7 +149,8 @@ def _reason(facts: dict[str, Any], checks: list[SignatureCheck]) -> str:
         return f"A signature could not be verified: {facts['problem']}"
     trust = "trusted" if facts["trusted"] else "not known to be trusted"
     held = "One signature holds" if facts["n_signatures"] == 1 else f"{facts['n_signatures']} signatures hold"
-    return f"{held}; the signer{who} is {trust}.{_later(facts)}"
+    signer = f"the signer, {facts['signer']}," if facts["signer"] else "the signer"
+    return f"{held}; {signer} is {trust}.{_later(facts)}"
 
 
 def _later(facts: dict[str, Any]) -> str:

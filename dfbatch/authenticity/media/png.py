@@ -26,7 +26,8 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             break
         stated = int.from_bytes(data[start + length : start + length + 4], "big")
         if zlib.crc32(view[at + 4 : start + length]) != stated:
-            raise MediaUnreadable(f"The PNG is damaged: the checksum of chunk {kind!r} at byte {at:,} does not fit.")
+            name = kind.decode("ascii", "backslashreplace")
+            raise MediaUnreadable(f"The PNG is damaged: the checksum of chunk {name!r} at byte {at:,} does not fit.")
         yield kind, start, length
         if kind == b"IEND":
             return

@@ -13,6 +13,8 @@ from dfbatch.core.states import BatchState
 
 _WITH_TOTAL = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}{postfix}"
 _WITHOUT_TOTAL = "{desc} {n_fmt} so far{postfix}"
+_LONGEST_NAME = 20
+"""So that a bar and its numbers still fit into 80 columns."""
 _COLOURS = {
     BatchState.SUCCEEDED: "green",
     BatchState.PARTIAL: "yellow",
@@ -56,7 +58,7 @@ class TqdmDisplay:
         bar.n = worked(snapshot)
         bar.bar_format = _WITHOUT_TOTAL if snapshot.total is None else _WITH_TOTAL
         bar.colour = _COLOURS.get(snapshot.status) if self._colour else None
-        bar.set_description_str(title(snapshot), refresh=False)
+        bar.set_description_str(title(snapshot, _LONGEST_NAME), refresh=False)
         bar.set_postfix_str(", ".join([state_words(snapshot), *pace_words(snapshot)]), refresh=False)
         bar.refresh()
 
@@ -64,5 +66,6 @@ class TqdmDisplay:
         from tqdm import tqdm
 
         # ``disable`` is given so that TQDM_DISABLE does not undo an explicit choice of this display.
-        self._bar = tqdm(file=self._stream, disable=False, dynamic_ncols=True, leave=True, mininterval=0)
+        # ``delay`` keeps tqdm from drawing a bar of its own, without total or name, before the first of ours.
+        self._bar = tqdm(file=self._stream, disable=False, dynamic_ncols=True, leave=True, mininterval=0, delay=1e-9)
         return self._bar

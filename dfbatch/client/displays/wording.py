@@ -33,6 +33,8 @@ def state_words(snapshot: ProgressSnapshot) -> str:
             return f"ended, {snapshot.counts.get('cancelled', 0):,} cancelled"
         case BatchState.FAILED:
             return "stopped early"
+        case BatchState.QUEUED if not snapshot.workers:
+            return "queued, waiting for a worker"
         case BatchState.RUNNING if snapshot.failed:
             return f"running, {snapshot.failed:,} failed"
         case state:
@@ -101,9 +103,9 @@ def pace_words(snapshot: ProgressSnapshot) -> list[str]:
     return words
 
 
-def title(snapshot: ProgressSnapshot) -> str:
-    """``k3f2m9qx`` or ``k3f2m9qx (claims of May)``; a name is cut at 60 characters."""
-    return f"{snapshot.batch_id} ({shorten(snapshot.name, 60)})" if snapshot.name else snapshot.batch_id
+def title(snapshot: ProgressSnapshot, longest: int = 60) -> str:
+    """``k3f2m9qx`` or ``k3f2m9qx (claims of May)``; a name is cut at ``longest`` characters."""
+    return f"{snapshot.batch_id} ({shorten(snapshot.name, longest)})" if snapshot.name else snapshot.batch_id
 
 
 def one_line(snapshot: ProgressSnapshot) -> str:
@@ -131,6 +133,12 @@ def detached_words(batch_id: str) -> str:
         f"  {line}.wait()    waits again, here or in another session\n"
         f"  {line}.cancel()  stops the work"
     )
+
+
+def without_folder(message: str | None, uri: str | None) -> str:
+    """The message of an error with the item called by its bare name, for where its path stands beside it."""
+    text = (message or "").removeprefix(f"{uri}: ")
+    return text.replace(uri, uri.rstrip("/").rpartition("/")[2]) if uri and "/" in uri else text
 
 
 def shorten(text: str | None, limit: int) -> str:

@@ -16,6 +16,7 @@ from dfbatch.client.displays.wording import (
     shorten,
     state_words,
     whole_percent,
+    without_folder,
     worked,
 )
 from dfbatch.core.progress import ProgressSnapshot
@@ -51,6 +52,7 @@ def test_a_slow_rate_is_told_by_the_minute(rate: float, words: str) -> None:
 @pytest.mark.parametrize(
     ("status", "counts", "words"),
     [
+        ("queued", {"queued": 3}, "queued, waiting for a worker"),
         ("running", {"succeeded": 3}, "running"),
         ("running", {"succeeded": 3, "failed": 2}, "running, 2 failed"),
         ("partial", {"succeeded": 8, "failed": 2}, "ended, 2 failed"),
@@ -61,6 +63,21 @@ def test_a_slow_rate_is_told_by_the_minute(rate: float, words: str) -> None:
 )
 def test_the_state_is_said_in_words(status: str, counts: dict[str, int], words: str) -> None:
     assert state_words(snap(status, counts=counts)) == words
+
+
+@pytest.mark.parametrize(
+    ("message", "uri", "words"),
+    [
+        ("/a/b.jpg: It is cut.", "/a/b.jpg", "It is cut."),
+        ("/a/b.jpg has no bytes.", "/a/b.jpg", "b.jpg has no bytes."),
+        ("s3://c/a/b.jpg is gone", "s3://c/a/b.jpg", "b.jpg is gone"),
+        ("b.jpg is gone", "b.jpg", "b.jpg is gone"),
+        ("It is cut.", None, "It is cut."),
+        (None, "/a", ""),
+    ],
+)
+def test_a_folder_that_stands_beside_the_message_is_not_repeated(message, uri, words) -> None:
+    assert without_folder(message, uri) == words
 
 
 def test_every_batch_state_has_a_sign() -> None:
