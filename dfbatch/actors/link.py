@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, Protocol, TypeVar
 
@@ -47,15 +48,21 @@ class LocalLink:
         self._loop = loop
 
     def call(self, method: str, *arguments: Any, timeout_s: float = 30.0) -> Any:
-        if self._loop.is_closed():
-            raise ManagerUnavailable("The manager of this process was stopped.")
-        future = asyncio.run_coroutine_threadsafe(getattr(self._manager, method)(*arguments), self._loop)
+        future = self.begin(method, arguments)
         try:
             return future.result(timeout_s)
+        except CancelledError:
+            raise ManagerUnavailable("The manager of this process was stopped.") from None
         except FutureTimeout:
             if not future.done():
                 future.cancel()
             raise ManagerUnavailable(f"The manager did not answer '{method}' within {timeout_s:g} s.") from None
+
+    def begin(self, method: str, arguments: tuple[Any, ...]) -> Future[Any]:
+        """The call on its way. Raises ManagerUnavailable if there is nobody to take it."""
+        if self._loop.is_closed():
+            raise ManagerUnavailable("The manager of this process was stopped.")
+        return asyncio.run_coroutine_threadsafe(getattr(self._manager, method)(*arguments), self._loop)
 
 
 class LinkedManager:
