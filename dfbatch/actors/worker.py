@@ -101,7 +101,8 @@ class Worker:
         """Work until it is over. Returns after everything held was finished or handed back."""
         last_mark, stack = self._mark.last(), self._mark.take_stack()
         self._mark.clear()
-        threads = [self._thread(self._exchange_loop, "exchange"), self._thread(self._heartbeat_loop, "heartbeat")]
+        loops = {"exchange": self._exchange_loop, "heartbeat": self._heartbeat_loop}
+        threads = [_guarded(loop, f"{what} of worker {self.name}", self.stop) for what, loop in loops.items()]
         try:
             self._say_hello(last_mark, stack)
             for thread in threads:
@@ -125,17 +126,6 @@ class Worker:
 
     def wait_left(self, timeout_s: float | None = None) -> bool:
         return self._left.wait(timeout_s)
-
-    def _thread(self, loop: Callable[[], None], what: str) -> threading.Thread:
-        def guarded() -> None:
-            try:
-                loop()
-            except Exception:
-                # A loop that ends would leave a worker that looks alive and does nothing.
-                _logger.exception("Worker %s ends: its %s failed", self.name, what)
-                self.stop()
-
-        return threading.Thread(target=guarded, name=f"dfbatch-{what}", daemon=True)
 
     # -------------------------------------------------------------------------------- run chunks
 
@@ -196,7 +186,8 @@ class Worker:
         work, refused_at = self._work, -1.0
         while True:
             with work.condition:
-                self._leave_if_idle()
+                if self._idle_s is not None and work.idle_s() > self._idle_s:
+                    self._stopping.set()
                 while not (work.outbox.has_unsent or self._stopping.is_set() or work.has_room(refused_at)):
                     work.condition.wait(timeout=0.5)
                 if self._stopping.is_set() and not work.outbox.has_unsent:
@@ -247,8 +238,6 @@ class Worker:
             self._hand_back(chunk)
         if control.leave:
             self.stop()
-
-    # --------------------------------------------------------------------------------- heartbeat
 
     def _heartbeat_loop(self) -> None:
         while not self._stopping.wait(HEARTBEAT_S):
@@ -323,6 +312,19 @@ class Worker:
         """Called with the lock held."""
         if self._idle_s is not None and self._work.idle_s() > self._idle_s:
             self.stop()
+
+
+def _guarded(loop: Callable[[], None], what: str, stop: Callable[[], None]) -> threading.Thread:
+    """A loop that ends would leave a worker that looks alive and does nothing."""
+
+    def run() -> None:
+        try:
+            loop()
+        except Exception:
+            _logger.exception("The %s failed, so that the worker ends", what)
+            stop()
+
+    return threading.Thread(target=run, name=f"dfbatch-{what.split()[0]}", daemon=True)
 
 
 def _join(threads: list[threading.Thread]) -> None:

@@ -44,6 +44,25 @@ class BatchSpec:
 class Batch:
     """Mutable state of one batch; the rules in this package change it, nothing else does."""
 
+    lost: str | None = None
+    """Why the stream ended before its time, or None."""
+    paused: str | None = None
+    """Why the batch is paused, or None."""
+    stopping: BatchStop | None = None
+    stalled: str | None = None
+    held: npt.NDArray[np.bool_] | None = None
+    """By job, up to the last one that was ever held: True if it waits for an equal job. None if none ever did."""
+    expires_at: float | None = None
+    """Monotonic seconds of the deadline, or None."""
+    finished_as: BatchState | None = None
+    finished_wall = 0.0
+    n_success_ever = 0
+    fingerprint: int | None = None
+    n_same_fingerprint = 0
+    resting_since: float | None = None
+    """Monotonic: since then nothing came back but jobs that an open breaker returned."""
+    _delay_seq = 0
+
     def __init__(self, spec: BatchSpec, now: Instant) -> None:
         self.spec = spec
         self.priority = spec.priority
@@ -56,17 +75,9 @@ class Batch:
         self.seal_asked = spec.sealed
         self.fed_at = now.mono
         """Monotonic: when the producer of a streamed batch was last heard of."""
-        self.lost: str | None = None
-        """Why the stream ended before its time, or None."""
-        self.paused: str | None = None
-        """Why the batch is paused, or None."""
-        self.stopping: BatchStop | None = None
-        self.stalled: str | None = None
         self.durable = np.zeros(len(JobState), np.int64)
         """Jobs of the present generation with a durable outcome, by state code."""
         self._unwritten: dict[int, deque[Indices]] = {}
-        self.held: npt.NDArray[np.bool_] | None = None
-        """By job, up to the last one that was ever held: True if it waits for an equal job. None if none ever did."""
         self.purged: Indices = np.empty(0, np.int64)
         """Failed and expired jobs that are dead letters no more, sorted. They are never redriven."""
         self.waiting_since = spec.submitted_at
@@ -78,20 +89,10 @@ class Batch:
             max(0.0, spec.submitted_at + spec.policy.delay_s - now.wall), spec.policy.delay_s
         )
         """Monotonic seconds before which nothing is leased."""
-        self.expires_at: float | None = None
-        """Monotonic seconds of the deadline, or None."""
         self.set_deadline(spec.submitted_at, now)
-        self.finished_as: BatchState | None = None
-        self.finished_wall = 0.0
-        self.n_success_ever = 0
-        self.fingerprint: int | None = None
-        self.n_same_fingerprint = 0
         self.fail_fast_armed = spec.policy.fail_fast
-        self.resting_since: float | None = None
-        """Monotonic: since then nothing came back but jobs that an open breaker returned."""
         self.cancel_asked: set[int] = set()
         """Jobs cancelled while leased: their outcome is taken, but they are not tried again."""
-        self._delay_seq = 0
 
     @property
     def batch_id(self) -> str:

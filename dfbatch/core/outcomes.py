@@ -74,11 +74,7 @@ def _take(
     failed = errors != ErrorClass.NONE
     if failed.any():
         _judge_failures(books, batch, indices, errors, failed, state, retry_at, now)
-    for code in np.unique(state):
-        here, to = indices[state == code], JobState.of(int(code))
-        books.move(batch, here, to, f"reported by {event.worker}")
-        if to.is_terminal and to is not JobState.SUCCEEDED:
-            batch.await_rows(here, to)
+    _move(books, batch, indices, state, f"reported by {event.worker}")
     jobs.lease[indices] = np.where(state == JobState.RETRYING.code, -event.lease_id, NO_LEASE)
     batch.clear_suspicion(indices)
     if batch.cancel_asked:
@@ -105,6 +101,14 @@ def _take(
         suppressed,
         event.payload,
     )
+
+
+def _move(books: Books, batch: Batch, indices: Indices, state: npt.NDArray[np.uint8], cause: str) -> None:
+    for code in np.unique(state):
+        here, to = indices[state == code], JobState.of(int(code))
+        books.move(batch, here, to, cause)
+        if to.is_terminal and to is not JobState.SUCCEEDED:
+            batch.await_rows(here, to)
 
 
 def _judge_failures(
