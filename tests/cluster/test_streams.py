@@ -1,0 +1,58 @@
+"""Sources that come from Ray itself: Datasets and queues, on as many CPUs as there are workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ray
+from ray.util.queue import Queue
+
+from dfbatch.client.client import Client
+from dfbatch.core.states import BatchState
+
+Until = Callable[..., None]
+
+
+def test_a_dataset_is_read_while_the_workers_would_like_all_cpus(client: Client, until: Until) -> None:
+    """40 blocks, each of them a task that needs a CPU, beside work that would keep every worker busy for long."""
+
+    def slowly(x):  # type: ignore[no-untyped-def]
+        import time
+
+        pause = time.sleep
+        pause(0.1)
+        return x
+
+    busy = client.map(slowly, range(3_000), name="busy")
+    until(lambda: len(client.workers()) == 2)
+    source = ray.data.range(4_000, override_num_blocks=40).map_batches(slowly, batch_size=None)
+    batch = client.map(lambda row: row["id"] + 1, source, name="dataset", priority=1)
+    assert len([w for w in client.workers() if w["state"] == "running"]) <= 1, "one worker has left its CPU"
+    assert batch.wait(120).status is BatchState.SUCCEEDED
+    assert sorted(batch.results().values()) == [k + 1 for k in range(4_000)]
+    assert not busy.done()
+    until(lambda: len([w for w in client.workers() if w["state"] == "running"]) == 2)
+    busy.cancel()
+    busy.wait(60)
+
+
+def test_a_queue_of_ray_is_streamed_until_none_comes_out_of_it(client: Client, until: Until) -> None:
+    source = Queue(maxsize=1_000, actor_options={"num_cpus": 0})
+    source.put_nowait_batch(list(range(500)))
+    batch = client.map(lambda x: x * x, source)
+    until(lambda: batch.counts().get("succeeded") == 500)
+    assert batch.progress().total is None
+    source.put_nowait_batch([500, 501, None])
+    assert batch.results(timeout=60).values() == [k * k for k in range(502)]
+    source.shutdown(force=True)
+
+
+def test_a_queue_whose_actor_dies_ends_the_batch_with_what_came(client: Client, until: Until) -> None:
+    source = Queue(actor_options={"num_cpus": 0})
+    source.put_nowait_batch([1, 2, 3])
+    batch = client.map(lambda x: x, source)
+    until(lambda: batch.counts().get("succeeded") == 3)
+    source.shutdown(force=True)
+    assert batch.wait(60).status is BatchState.PARTIAL
+    assert "The source raised" in (batch.progress().reason or "")
+    assert batch.results().values() == [1, 2, 3]
