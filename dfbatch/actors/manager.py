@@ -21,8 +21,8 @@ from dfbatch.actors.committer import Committer, Done
 from dfbatch.actors.manager_base import ManagerConfig, PoolPort
 from dfbatch.actors.messages import Description
 from dfbatch.actors.opening import OpenedLedger, open_ledger
-from dfbatch.actors.queue_calls import QueueCalls
 from dfbatch.actors.recovering import INTERRUPTED, recovered_event, shelved_batches
+from dfbatch.actors.retention_calls import RetentionCalls
 from dfbatch.actors.watch_calls import WatchCalls
 from dfbatch.actors.worker_calls import WorkerCalls
 from dfbatch.clock import Clock
@@ -41,7 +41,7 @@ RECOVERY_GRACE_S = 2.0
 _logger = logging.getLogger("dfbatch.manager")
 
 
-class Manager(QueueCalls, WatchCalls, WorkerCalls):
+class Manager(RetentionCalls, WatchCalls, WorkerCalls):
     """One manager of one ledger. Construct it cheaply; the first call begins the recovery."""
 
     def __init__(self, config: ManagerConfig, pool: PoolPort, clock: Clock | None = None) -> None:
@@ -157,6 +157,7 @@ class Manager(QueueCalls, WatchCalls, WorkerCalls):
                 self.pool.reconcile(self.workers_wanted())
                 self.keep_reuse_fresh()
                 self._release_desks()
+                self.retire_when_due()
             except Exception:
                 # The clock of the machine must not stop because of one tick.
                 _logger.exception("A tick failed")

@@ -18,12 +18,23 @@ def batch_row(reader: LedgerReader, batch_id: str) -> dict[str, Any]:
     table = reader.batches()
     found = table.filter(pc.equal(table.column("batch_id"), batch_id)).to_pylist()
     if not found:
+        _say_if_retired(reader, batch_id)
         raise UnknownId(
             f"There is no batch '{batch_id}' in the ledger under {reader.storage.root}. "
             f"client.batches() lists those there are."
         )
     row: dict[str, Any] = found[0]
     return row
+
+
+def _say_if_retired(reader: LedgerReader, batch_id: str) -> None:
+    """Raises UnknownId with the date if the batch left the ledger by retention."""
+    retired = pc.field("kind") == "retired"
+    for event in reader.read("events", batch_id=batch_id, expression=retired).to_pylist():
+        raise UnknownId(
+            f"Batch '{batch_id}' left the ledger on {event['at']:%Y-%m-%d %H:%M} UTC by the retention of queue "
+            f"'{event['queue']}'. client.queue({event['queue']!r}).set_policy(...) changes it for those to come."
+        )
 
 
 def ledger_progress(reader: LedgerReader, batch_id: str) -> ProgressSnapshot:

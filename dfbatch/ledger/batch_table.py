@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dfbatch.core.states import BatchState
 from dfbatch.ledger.columns import numbers, take_rows
@@ -33,6 +35,13 @@ def latest_rows(batches: pa.Table) -> pa.Table:
     return take_rows(batches, np.array(list(newest.values()), np.int64))
 
 
+def without(batches: pa.Table, ids: Collection[str]) -> pa.Table:
+    """The rows of all other batches."""
+    if not ids:
+        return batches
+    return batches.filter(pc.invert(pc.is_in(batches.column("batch_id"), value_set=pa.array(list(ids), pa.string()))))
+
+
 def detail_of(text: str | None) -> dict[str, Any]:
     """The JSON object of an event; empty if there is none."""
     found = json.loads(text) if text else {}
@@ -42,19 +51,23 @@ def detail_of(text: str | None) -> dict[str, Any]:
 def with_status(batches: pa.Table, events: pa.Table) -> pa.Table:
     """Batches by submission, with the columns ``status``, ``finished_at`` and ``detail`` of ``batch_finished``.
 
-    ``status`` is "running" for a batch without an event: what is queued only its manager knows.
+    ``status`` is "running" for a batch without an event: what is queued only its manager knows. Retired batches are
+    left out, though their rows may still be there.
     """
     status: dict[str, str] = {}
     ended: dict[str, tuple[Any, str | None]] = {}
+    retired: set[str] = set()
     names = ("batch_id", "kind", "at", "detail")
     for batch_id, kind, at, detail in zip(*(in_order(events).column(n).to_pylist() for n in names), strict=True):
-        if kind == "batch_finished":
+        if kind == "retired":
+            retired.add(batch_id)
+        elif kind == "batch_finished":
             status[batch_id] = str(detail_of(detail).get("status", BatchState.SUCCEEDED))
             ended[batch_id] = (at, detail)
         elif kind in _STATUS_AFTER and batch_id is not None:
             status[batch_id] = _STATUS_AFTER[kind].value
             ended.pop(batch_id, None)
-    rows = latest_rows(batches)
+    rows = without(latest_rows(batches), retired)
     ids = rows.column("batch_id").to_pylist()
     none = (None, None)
     rows = rows.append_column("status", pa.array([status.get(i, BatchState.RUNNING.value) for i in ids], pa.string()))

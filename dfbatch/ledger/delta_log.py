@@ -105,7 +105,10 @@ class DataFile:
 
 @dataclass(slots=True)
 class Entry:
-    """One commit, parsed. ``commit`` is the manager's commit id, None if the entry is not a manager's."""
+    """One commit, parsed. ``commit`` is the manager's commit id, None if the entry is not a manager's.
+
+    ``drops_rows``: what is removed does not live on in what is added, as it does in a merge. Only for writing.
+    """
 
     adds: list[DataFile] = field(default_factory=list)
     removes: list[tuple[str, int]] = field(default_factory=list)
@@ -113,6 +116,7 @@ class Entry:
     token: str | None = None
     metadata: Action | None = None
     protocol: Action | None = None
+    drops_rows: bool = False
 
 
 def encode(actions: Iterable[Action]) -> bytes:
@@ -159,9 +163,9 @@ def _apply(entry: Entry, action: Mapping[str, Any]) -> None:
                 continue
 
 
-def removal(path: str, deleted_ms: int) -> Action:
-    """The remove action of a merge: the rows live on in other files."""
-    return {"path": path, "deletionTimestamp": deleted_ms, "dataChange": False}
+def removal(path: str, deleted_ms: int, *, data_change: bool = False) -> Action:
+    """The remove action of a merge, where the rows live on in other files, or with ``data_change`` of a deletion."""
+    return {"path": path, "deletionTimestamp": deleted_ms, "dataChange": data_change}
 
 
 def transaction(commit: int, now_ms: int) -> Action:

@@ -51,9 +51,9 @@ class OwnEntries:
 
     def commit(self, table: str, version: int, entry: Entry, schema: pa.Schema, now_ms: int) -> None:
         actions = [
-            delta_log.commit_info("OPTIMIZE" if entry.removes else "WRITE", entry.token or "", now_ms),
+            delta_log.commit_info(_operation(entry), entry.token or "", now_ms),
             delta_log.transaction(entry.commit or 0, now_ms),
-            *({"remove": delta_log.removal(path, now_ms)} for path, _ in entry.removes),
+            *({"remove": delta_log.removal(p, now_ms, data_change=entry.drops_rows)} for p, _ in entry.removes),
             *({"add": file.add()} for file in entry.adds),
         ]
         self._storage.create(delta_log.log_path(table, version), delta_log.encode(actions))
@@ -87,7 +87,7 @@ class DeltaTransactions:
     def commit(self, table: str, version: int, entry: Entry, schema: pa.Schema, now_ms: int) -> None:
         try:
             self._handle(table, version - 1).create_write_transaction(
-                [*map(_add_action, entry.adds), *(_remove_action(path, now_ms) for path, _ in entry.removes)],
+                [*map(_add_action, entry.adds), *_remove_actions(entry, now_ms)],
                 "append",
                 Schema.from_arrow(schema),
                 commit_properties=CommitProperties(
@@ -122,5 +122,13 @@ def _add_action(file: delta_log.DataFile) -> AddAction:
     return AddAction(file.path, file.size, {}, file.modified_ms, file.data_change, file.stats())
 
 
-def _remove_action(path: str, now_ms: int) -> Any:
-    return RemoveAction(path=path, deletion_timestamp=now_ms, data_change=False)
+def _remove_actions(entry: Entry, now_ms: int) -> list[Any]:
+    return [
+        RemoveAction(path=path, deletion_timestamp=now_ms, data_change=entry.drops_rows) for path, _ in entry.removes
+    ]
+
+
+def _operation(entry: Entry) -> str:
+    if entry.drops_rows:
+        return "DELETE"
+    return "OPTIMIZE" if entry.removes else "WRITE"

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfbatch.core.states import JobState
-from dfbatch.ledger.batch_table import detail_of, in_order, latest_rows
+from dfbatch.ledger.batch_table import detail_of, in_order, latest_rows, without
 from dfbatch.ledger.columns import numbers, take_rows
 from dfbatch.ledger.joining import latest_of
 from dfbatch.ledger.reading import LedgerReader
@@ -56,7 +56,7 @@ class Recovered:
     """``finished``: detail of ``batch_finished`` by batch id. ``submit_ids`` and ``keys`` lead to batch ids.
 
     ``queue_events``: events without a batch, in order. ``queue_of``: the queue of every batch. ``purged``: how many
-    dead letters of a batch were purged.
+    dead letters of a batch were purged. ``retired``: batches that left the ledger, or are leaving it.
     """
 
     batches: list[RecoveredBatch] = field(default_factory=list)
@@ -66,6 +66,7 @@ class Recovered:
     queue_events: list[dict[str, Any]] = field(default_factory=list)
     queue_of: dict[str, str] = field(default_factory=dict)
     purged: dict[str, int] = field(default_factory=dict)
+    retired: set[str] = field(default_factory=set)
 
 
 def recover(reader: LedgerReader) -> Recovered:
@@ -73,6 +74,7 @@ def recover(reader: LedgerReader) -> Recovered:
     found = Recovered()
     rows = latest_rows(reader.read("batches"))
     of_batch = _events(reader, found)
+    rows = without(rows, found.retired)
     open_rows = []
     for row in rows.to_pylist():
         batch_id = row["batch_id"]
@@ -97,7 +99,9 @@ def recover_batches(reader: LedgerReader, batch_ids: Collection[str]) -> list[Re
     """Some batches, open or ended, as ``recover`` would give them; those that the ledger does not have are left out."""
     only = next(iter(batch_ids)) if len(batch_ids) == 1 else None
     rows = [r for r in latest_rows(reader.read("batches", batch_id=only)).to_pylist() if r["batch_id"] in batch_ids]
-    of_batch = _events(reader, Recovered())
+    found = Recovered()
+    of_batch = _events(reader, found)
+    rows = [row for row in rows if row["batch_id"] not in found.retired]
     results = _by_batch(reader, "results", RESULT_COLUMNS, rows)
     attempts = _by_batch(reader, "attempts", ATTEMPT_COLUMNS, rows)
     return [
@@ -119,6 +123,8 @@ def _events(reader: LedgerReader, found: Recovered) -> dict[str, list[dict[str, 
             found.finished[batch_id] = event["detail"]
         elif event["kind"] == "redriven":
             found.finished.pop(batch_id, None)
+        elif event["kind"] == "retired":
+            found.retired.add(batch_id)
         elif event["kind"] == "purged":
             n_purged = sum(stop - start for start, stop in event["detail"]["ranges"])
             found.purged[batch_id] = found.purged.get(batch_id, 0) + n_purged

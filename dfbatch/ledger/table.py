@@ -126,11 +126,14 @@ class LedgerTable:
         self._landed.discard(commit)
         return version
 
-    def exchange_files(self, added: Sequence[DataFile], removed: Sequence[DataFile], commit: int) -> int:
-        """Put files in the place of others that hold the same rows."""
+    def exchange_files(
+        self, added: Sequence[DataFile], removed: Sequence[DataFile], commit: int, *, drops_rows: bool = False
+    ) -> int:
+        """Put files in the place of others that hold the same rows or, with ``drops_rows``, more."""
         now_ms = self._now_ms()
         removes = [(file.path, now_ms) for file in removed]
-        version = self._commit(Entry(adds=list(added), removes=removes, commit=commit, token=self._token))
+        entry = Entry(adds=list(added), removes=removes, commit=commit, token=self._token, drops_rows=drops_rows)
+        version = self._commit(entry)
         for file in removed:
             self._forget(file.path)
         return version

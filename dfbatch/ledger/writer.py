@@ -14,6 +14,7 @@ from dfbatch.ledger.layout import begin_ledger, check_format, user_tables
 from dfbatch.ledger.lock import MANAGER_FILE, ManagerInfo
 from dfbatch.ledger.log_commits import log_commits
 from dfbatch.ledger.maintenance import Maintenance
+from dfbatch.ledger.retention import Retention
 from dfbatch.ledger.schemas import COMMIT_ORDER, TABLES
 from dfbatch.ledger.storage import Storage
 from dfbatch.ledger.table import LedgerTable
@@ -47,6 +48,7 @@ class LedgerWriter:
         self._log = log_commits(storage)
         self._tables: dict[str, LedgerTable] = {}
         self._upkeep: dict[str, Maintenance] = {}
+        self._retention = Retention(storage, self._tables, self.next_commit_id)
         self._number = 0
         self._fenced: LedgerFenced | None = None
 
@@ -108,21 +110,24 @@ class LedgerWriter:
                 raise
             group.committed.add(name)
             if name == "events":
-                self._note_finished(rows)
+                self._note_ended(rows)
 
     def maintain(self, now_wall: float) -> bool:
-        """Do at most one bounded step of upkeep: a merge, a checkpoint, or a sweep. False if nothing was due.
+        """Do at most one bounded step of upkeep: a merge, a checkpoint, a sweep, or the removal of retired batches.
+
+        False if nothing was due.
 
         Call it when the committer is idle. Raises StorageRefused and LedgerFenced like ``commit``, and LedgerCorrupt
         once for a table whose files cannot be merged because one of them is damaged.
         """
         self._require_epoch()
         try:
-            return any(
+            merged = any(
                 self._upkeep[name].step(now_wall, self.next_commit_id)
                 for name, table in sorted(self._tables.items())
                 if table.epoch == self.epoch
             )
+            return merged or self._retention.step()
         except LedgerFenced as error:
             self._fenced = error
             raise
@@ -146,9 +151,10 @@ class LedgerWriter:
         self._upkeep[name] = Maintenance(self.storage, table)
         return table
 
-    def _note_finished(self, events: pa.Table) -> None:
-        pairs = zip(events.column("kind").to_pylist(), events.column("batch_id").to_pylist(), strict=True)
+    def _note_ended(self, events: pa.Table) -> None:
+        pairs = list(zip(events.column("kind").to_pylist(), events.column("batch_id").to_pylist(), strict=True))
         finished = {batch_id for kind, batch_id in pairs if kind == "batch_finished" and batch_id is not None}
+        self._retention.batches_retired({batch_id for kind, batch_id in pairs if kind == "retired"})
         for upkeep in self._upkeep.values() if finished else ():
             upkeep.batches_finished(finished)
 
