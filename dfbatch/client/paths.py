@@ -127,9 +127,12 @@ def _special(paths: list[str]) -> set[int]:
         column = pa.array(paths, pa.string())
     except UnicodeEncodeError:
         return set(range(len(paths)))
-    local = pc.match_substring_regex(column, r"^/")
+    # A remote URI is taken as it is: asking a server about each would take longer than to verify some.
+    local = pc.match_substring_regex(column, r"^(/|[A-Za-z][A-Za-z0-9+.-]+://)")
+    remote_here = pc.match_substring_regex(column, r"^(?i:file):")
     known = pc.match_substring_regex(column, _KNOWN)
     plain = pc.and_(pc.and_(local, known), pc.invert(pc.match_substring_regex(column, _GLOB)))
+    plain = pc.and_(plain, pc.invert(remote_here))
     return set(pc.indices_nonzero(pc.invert(plain)).to_pylist())
 
 

@@ -104,7 +104,7 @@ class JobTable:
         """Set the state of jobs. Raises IllegalTransition, with the story, if one may not go there."""
         if not len(indices):
             return
-        starts = np.bincount(self.state[indices], minlength=len(self.counts))
+        starts = self._counts_of(indices)
         present = np.flatnonzero(starts)
         illegal = present[~_LEGAL[present, to.code]]
         self.story.append(f"{cause}: {len(indices)} to {to}")
@@ -114,7 +114,22 @@ class JobTable:
             )
         self.counts[: len(starts)] -= starts
         self.counts[to.code] += len(indices)
-        self.state[indices] = to.code
+        if len(indices) == len(self):
+            self.state[:] = to.code
+        else:
+            self.state[indices] = to.code
+
+    def _counts_of(self, indices: Indices) -> npt.NDArray[np.int64]:
+        """Jobs among ``indices`` by state; ten million are counted in their own bytes, not as integers of eight."""
+        if len(indices) == len(self):
+            return self.counts.copy()
+        states = self.state[indices]
+        if len(states) < 10_000:
+            return np.bincount(states, minlength=len(self.counts)).astype(np.int64)
+        there = np.flatnonzero(self.counts)
+        found = np.zeros(len(self.counts), np.int64)
+        found[there] = [np.count_nonzero(states == code) for code in there]
+        return found
 
     def count(self, *states: JobState) -> int:
         return int(sum(self.counts[s.code] for s in states))
@@ -132,7 +147,11 @@ class JobTable:
         return np.flatnonzero(self.state < FIRST_TERMINAL_CODE)
 
     def in_states(self, *states: JobState) -> Indices:
-        return np.flatnonzero(np.isin(self.state, [s.code for s in states]))
+        if self.count(*states) == len(self):
+            return np.arange(len(self), dtype=np.int64)
+        wanted = np.zeros(256, np.bool_)
+        wanted[[s.code for s in states]] = True
+        return np.flatnonzero(wanted[self.state])
 
     def is_terminal(self, indices: Indices) -> npt.NDArray[np.bool_]:
         return np.asarray(self.state[indices] >= FIRST_TERMINAL_CODE)
