@@ -72,7 +72,7 @@ verify: $(READY)
 	fi; \
 	code=0; \
 	$(BIN)/dfbatch verify "$$@" $${STORAGE:+--storage "$$STORAGE"} || code=$$?; \
-	if [ $$code -gt 1 ]; then echo "dfbatch verify could not do its work (exit code $$code)" >&2; exit $$code; fi
+	if [ $$code -gt 1 ]; then exit $$code; fi
 
 # ---------------------------------------------------------------- tests
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def open_client(storage: str | None, workers: str | None) -> Client:
     """Connect as the options say; what is not given comes from the environment."""
-    asked = _workers(workers)
+    asked = parse_workers(workers)
     from dfbatch.client.client import connect
     from dfbatch.client.connecting import ReadOnlyWarning
 
@@ -28,7 +28,8 @@ def open_client(storage: str | None, workers: str | None) -> Client:
         return connect(storage_path=storage, workers=asked)
 
 
-def _workers(text: str | None) -> int | tuple[int, int] | None:
+def parse_workers(text: str | None) -> int | tuple[int, int] | None:
+    """What ``--workers`` says. Raises InvalidInput."""
     if text is None:
         return None
     try:

@@ -37,18 +37,27 @@ def verify(
     json_: JsonOption = False,
 ) -> None:
     """Verify the authenticity of media files and show a verdict with its reason for each."""
-    from dfbatch.cli.session import open_client, wait
+    from dfbatch.cli.session import open_client, parse_workers, wait
     from dfbatch.cli.targets import check_report_target, check_table_target
 
     check_table_target(out)
     check_report_target(report)
     options: dict[str, Any] = {"name": name, "profile": profile.value if profile else None, "trust_list": trust_list}
     given = {key: value for key, value in options.items() if value is not None}
+    parse_workers(workers)
+    uris = _uris(paths)  # a slip is said at once, not when the workers have started
     stderr().print("Starting the workers ...", style="dim")
     with open_client(storage, workers) as client:
-        batch = client.verify(paths, **given)
+        batch = client.verify(uris, **given)
         wait(batch, storage)
         finish(batch, storage, limit, json_, out, report)
+
+
+def _uris(paths: list[str]) -> list[str]:
+    """What the arguments stand for; a single one must be there, of several a missing one becomes a failed row."""
+    from dfbatch.client.paths import expand_argument, expand_list
+
+    return expand_argument(paths[0], "PATH") if len(paths) == 1 else expand_list(paths, "PATH")
 
 
 def finish(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from dfbatch.client.displays.wording import SYMBOLS, shorten, without_folder
 from dfbatch.client.verdict_style import RANK, look, look_of
@@ -55,7 +56,7 @@ def file_words(row: Mapping[str, Any], parent: str, width: int) -> str:
     uri = row.get("uri")
     if not uri:
         return str(row["job_id"])
-    name = shorten(uri.removeprefix(parent), 4096)
+    name = shorten(_path(uri).removeprefix(parent), 4096)
     return name if len(name) <= width else "…" + name[-(width - 1) :]
 
 
@@ -63,13 +64,19 @@ def common_parent(uris: list[str]) -> str:
     """The longest folder prefix, with its slash, that all of ``uris`` share; empty if there is none."""
     if not uris:
         return ""
-    shared = min(uris), max(uris)
+    paths = [_path(uri) for uri in uris]
+    shared = min(paths), max(paths)
     length = 0
     for a, b in zip(*shared, strict=False):
         if a != b:
             break
         length += 1
     return shared[0][:length].rpartition("/")[0] + "/" if "/" in shared[0][:length] else ""
+
+
+def _path(uri: str) -> str:
+    """A ``file://`` URI, which stands for a name that is no valid text, as the path it means."""
+    return unquote(uri.removeprefix("file://")) if uri.startswith("file:///") else uri
 
 
 def size_words(size: float) -> str:

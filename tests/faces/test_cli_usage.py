@@ -57,6 +57,7 @@ def test_the_version_is_told(dfbatch_command: Command) -> None:
         (["frobnicate"], "No such command"),
         (["verify"], "Missing argument"),
         (["verify", "x.jpg", "--profile", "quick"], "'quick'"),
+        (["verify", "no/such.jpg"], "no file or folder 'no/such.jpg'"),
         (["verify", "x.jpg", "--limit", "-1"], "--limit"),
         (["verify", "x.jpg", "--workers", "many"], "1,8"),
         (["verify", "x.jpg", "--workers", "1,2,3"], "1,8"),

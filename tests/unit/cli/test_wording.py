@@ -29,6 +29,7 @@ from dfbatch.core.states import BatchState
         (["/a/x.jpg", "s3://b/x.jpg"], ""),
         (["s3://b/c/x.jpg", "s3://b/d/y.jpg"], "s3://b/"),
         (["x.jpg", "xy.jpg"], ""),
+        (["/a/b/c.jpg", "file:///a/b/caf%E9.jpg"], "/a/b/"),  # a name that is no valid text
     ],
 )
 def test_what_all_files_share_is_not_repeated(uris: list[str], parent: str) -> None:
