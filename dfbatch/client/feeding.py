@@ -12,6 +12,7 @@ from typing import Any
 
 from dfbatch.client.session import Session
 from dfbatch.client.sources import Payload, Stream
+from dfbatch.core.policy import BatchPolicy
 from dfbatch.core.states import JobState
 from dfbatch.errors import (
     DfbatchError,
@@ -48,6 +49,7 @@ class Feeder:
         self._batch_id: str | None = None
         self._n = 0
         self._patience_s = float("inf")
+        self._beat_s = BEAT_S
         self._reads_since: float | None = None
         """Monotonic: since when the source has been asked for its next slice; None while it has not."""
         self._lost: str | None = None
@@ -76,9 +78,10 @@ class Feeder:
         self._stream.close()
         self._say_that_it_is_read(False)
 
-    def start(self, batch_id: str, n: int, source_silence_s: float) -> None:
+    def start(self, batch_id: str, n: int, policy: BatchPolicy) -> None:
         """Go on in threads: the batch has its first ``n`` jobs."""
-        self._batch_id, self._n, self._patience_s = batch_id, n, source_silence_s
+        self._batch_id, self._n, self._patience_s = batch_id, n, policy.source_silence_s
+        self._beat_s = min(BEAT_S, policy.producer_silence_s / 4, policy.source_silence_s / 4)
         if not self._keeper.is_alive():
             self._keeper.start()
         threading.Thread(target=self._feed, name=f"dfbatch-feed-{batch_id}", daemon=True).start()
@@ -168,7 +171,7 @@ class Feeder:
     # ---------------------------------------------------------------------- the thread that says it lives
 
     def _keep_alive(self) -> None:
-        while not self._ended.wait(min(BEAT_S, self._patience_s / 4)):
+        while not self._ended.wait(self._beat_s):
             if self._session.closed:
                 self._ended.set()
                 return

@@ -10,7 +10,10 @@ from dfbatch.core.policy import BatchPolicy
 from dfbatch.core.retry import Retry
 from dfbatch.errors import InvalidInput, InvalidType
 
-_POLICY = ("timeout_s", "deadline_s", "delay_s", "retry", "max_failure_ratio", "fail_fast", "max_worker_deaths")
+_POLICY = (
+    "timeout_s", "deadline_s", "delay_s", "retry", "max_failure_ratio", "fail_fast", "max_worker_deaths",
+    "producer_silence_s", "source_silence_s",
+)  # fmt: skip
 _REUSE = ("never", "content")
 
 

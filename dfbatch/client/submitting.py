@@ -37,7 +37,7 @@ def submit(
         if _is_repeat(session, batch_id, message):
             feeder.close()
         else:
-            feeder.start(batch_id, first.n, options.policy.source_silence_s)
+            feeder.start(batch_id, first.n, options.policy)
     except BaseException:
         feeder.close()
         raise
