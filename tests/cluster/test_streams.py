@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 import ray
 from ray.util.queue import Queue
 
@@ -56,3 +59,46 @@ def test_a_queue_whose_actor_dies_ends_the_batch_with_what_came(client: Client, 
     assert batch.wait(60).status is BatchState.PARTIAL
     assert "The source raised" in (batch.progress().reason or "")
     assert batch.results().values() == [1, 2, 3]
+
+
+PRODUCER = """
+import os, signal, sys, time, dfbatch
+client = dfbatch.connect(address=sys.argv[1], storage_path=sys.argv[2])
+def endless():
+    for k in range(100):
+        yield k
+    time.sleep(600)
+batch = client.map(lambda x: x + 1, endless(), producer_silence_s=3)
+while batch.progress().done < 100:
+    time.sleep(0.05)
+print(batch.id, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+WITNESS = """
+import os, sys, dfbatch
+client = dfbatch.connect(address=sys.argv[1], storage_path=sys.argv[2])
+os.environ["DFBATCH_PROGRESS"] = "off"
+batch = client.attach(sys.argv[3]).wait(60)
+print(batch.status, len(batch), sum(batch.results().values()))
+print(batch.progress().reason)
+client.shutdown()
+"""
+
+
+def test_a_producer_that_is_killed_ends_its_batch_with_what_came(
+    head_node: str,
+    tmp_path: Path,
+    python: Callable[..., subprocess.CompletedProcess[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The manager on the cluster misses the signs of life of the process that streams."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    first = python(PRODUCER, head_node, tmp_path / "ledger")
+    batch_id = first.stdout.strip()
+    assert batch_id, first.stderr
+    second = python(WITNESS, head_node, tmp_path / "ledger", batch_id)
+    assert second.returncode == 0, second.stderr
+    facts, reason = second.stdout.splitlines()
+    assert facts == f"partial 100 {sum(range(1, 101))}"
+    assert reason.startswith("producer_lost: nothing was heard for")
