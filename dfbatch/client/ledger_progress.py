@@ -62,6 +62,7 @@ def ledger_progress(reader: LedgerReader, batch_id: str) -> ProgressSnapshot:
         verdicts=detail.get("verdicts", {}),
         errors=detail.get("errors", {}),
         elapsed_s=max(0.0, elapsed),
+        reason=detail.get("reason"),
         queue=row["queue"] or "",
         updated_at=float(detail.get("finished_at", submitted)),
     )
