@@ -25,7 +25,7 @@ import numpy as np
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range)
 _NOT_PART_OF_A_CLASS = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__firstlineno__"})
 _GLOBAL_READS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
-MOST_OBJECTS = 100_000
+MOST_OBJECTS = 20_000
 """A verifier that refers to more than this (a model in a closure, say) is not followed further."""
 
 
