@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
@@ -35,7 +36,7 @@ SIZES = {"item": 5_000, "bulk": 20_000}
 FIRE_S = 30.0
 """Kills go on for so long, or until all work is done."""
 LIMIT_S = 170.0
-LEAST_KILLS = {"manager": 1, "worker": 3, "driver": 2}
+LEAST_KILLS = {"manager": 1, "worker": 4, "driver": 3}
 MOST_KILLS_OF_A_DRIVER = 3
 OPTIONS: dict[str, Any] = {
     "retry": dfbatch.Retry(max_attempts=50, initial_s=0.1, max_s=0.5),
@@ -116,6 +117,7 @@ class Driver:
         self.start()
 
     def start(self) -> None:
+        self.has_begun = False
         command = [sys.executable, "-W", "ignore", os.path.abspath(__file__), "driver", *self._arguments]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -125,11 +127,12 @@ class Driver:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             words = line.split()
+            self.has_begun = True
             if words[0] == "batch":
                 self.ids[words[1]].add(words[2])
             else:
                 self.n_submits += 1
-                if self.n_kills < MOST_KILLS_OF_A_DRIVER - 1 and self._rng.random() < 0.35:
+                if self.n_kills < MOST_KILLS_OF_A_DRIVER - 1 and self._rng.random() < 0.4:
                     # In the middle of a submit, if the draw is right.
                     time.sleep(self._rng.uniform(0.0, 0.12))
                     self.kill()
@@ -161,42 +164,49 @@ class Fire:
         self._client = client
         self._drivers = drivers
         self._rng = rng
-        self._pids: list[int] = []
+        self._session_id = os.getsid(client._session.call("pid"))
 
     def one(self) -> None:
         """Kill somebody; nothing happens if the chosen one is not there just now."""
-        kind = self._rng.choices(("worker", "driver", "manager"), (60, 22, 18))[0]
+        kind = self._rng.choices(("worker", "driver", "manager"), (64, 26, 10))[0]
         with contextlib.suppress(DfbatchError, ProcessLookupError):
             if {"worker": self._worker, "driver": self._driver, "manager": self._manager}[kind]():
                 self.kills[kind] += 1
 
+    def is_enough(self) -> bool:
+        kills = {**self.kills, "driver": sum(driver.n_kills for driver in self._drivers)}
+        return all(kills.get(kind, 0) >= least for kind, least in LEAST_KILLS.items())
+
     def _worker(self) -> bool:
-        with contextlib.suppress(DfbatchError):
-            self._pids = [w["pid"] for w in self._ask("workers") if w["pid"]]
-        # Without an answer of the manager those it named last: that moment, too, is a good one.
-        alive = [pid for pid in self._pids if is_alive(pid)]
-        if alive:
-            os.kill(self._rng.choice(alive), signal.SIGKILL)
-        return bool(alive)
+        pids = workers_of(self._session_id)
+        if pids:
+            os.kill(self._rng.choice(pids), signal.SIGKILL)
+        return bool(pids)
 
     def _driver(self) -> bool:
-        return self._rng.choice(self._drivers).kill()
+        """One that has submitted, mostly: its successor has to find what it began."""
+        busy = [driver for driver in self._drivers if driver.has_begun]
+        return self._rng.choice(busy if busy and self._rng.random() < 0.8 else self._drivers).kill()
 
     def _manager(self) -> bool:
         os.kill(self._ask("pid"), signal.SIGKILL)
         return True
 
     def _ask(self, method: str) -> Any:
-        """One try: while the manager is away it says nothing."""
+        """One try: while the manager is away there is nothing to kill."""
         assert self._client._session.link is not None
         return self._client._session.link.call(method, timeout_s=2.0)
 
 
-def is_alive(pid: int) -> bool:
-    """True if a process of Ray has this id."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline") as file:
-        return file.read().startswith("ray::")
-    return False
+def workers_of(session_id: int) -> list[int]:
+    """Processes of dfbatch workers of one Ray session. The manager is not asked: it may be away, too."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            title = "".join(process.cmdline()[:1])
+            if title.startswith("ray::") and "orker" in title and os.getsid(process.pid) == session_id:
+                found.append(process.pid)
+    return sorted(found)
 
 
 def referee(address: str, ledger: str, seed: int) -> dict[str, Any]:
@@ -214,7 +224,7 @@ def referee(address: str, ledger: str, seed: int) -> dict[str, Any]:
         for driver in drivers:
             driver.end()
         client.shutdown()
-    assert all(kills.get(kind, 0) >= least for kind, least in LEAST_KILLS.items()), f"too few kills to count: {kills}"
+    assert fire.is_enough(), f"too few kills to count: {kills}"
     return {"seed": seed, "kills": kills, "took_s": round(time.monotonic() - begin, 1), **found}
 
 
@@ -231,7 +241,7 @@ def fight(client: Client, drivers: list[Driver], fire: Fire, rng: random.Random,
             elif driver.process.poll():
                 assert driver.process.stderr is not None
                 raise AssertionError(f"{driver.name} failed: {driver.process.stderr.read()}")
-        if now < fire_until and now >= next_kill:
+        if now >= next_kill and (now < fire_until or not fire.is_enough()):
             fire.one()
             next_kill = time.monotonic() + rng.expovariate(1 / 0.9)
         if not snapshots or now - snapshots[-1]["at"] > 4.0:
