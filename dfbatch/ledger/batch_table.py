@@ -52,15 +52,18 @@ def with_status(batches: pa.Table, events: pa.Table) -> pa.Table:
     """Batches by submission, with the columns ``status``, ``finished_at`` and ``detail`` of ``batch_finished``.
 
     ``status`` is "running" for a batch without an event: what is queued only its manager knows. Retired batches are
-    left out, though their rows may still be there.
+    left out, though their rows may still be there. ``n_jobs`` of a sealed stream is the one it was sealed with.
     """
     status: dict[str, str] = {}
     ended: dict[str, tuple[Any, str | None]] = {}
     retired: set[str] = set()
+    sealed: dict[str, int] = {}
     names = ("batch_id", "kind", "at", "detail")
     for batch_id, kind, at, detail in zip(*(in_order(events).column(n).to_pylist() for n in names), strict=True):
         if kind == "retired":
             retired.add(batch_id)
+        elif kind == "sealed":
+            sealed[batch_id] = int(detail_of(detail).get("n_jobs", -1))
         elif kind == "batch_finished":
             status[batch_id] = str(detail_of(detail).get("status", BatchState.SUCCEEDED))
             ended[batch_id] = (at, detail)
@@ -70,6 +73,8 @@ def with_status(batches: pa.Table, events: pa.Table) -> pa.Table:
     rows = without(latest_rows(batches), retired)
     ids = rows.column("batch_id").to_pylist()
     none = (None, None)
+    n_jobs = [sealed.get(i, n) if n == -1 else n for i, n in zip(ids, rows.column("n_jobs").to_pylist(), strict=True)]
+    rows = rows.set_column(rows.schema.get_field_index("n_jobs"), "n_jobs", pa.array(n_jobs, pa.int64()))
     rows = rows.append_column("status", pa.array([status.get(i, BatchState.RUNNING.value) for i in ids], pa.string()))
     rows = rows.append_column("finished_at", pa.array([ended.get(i, none)[0] for i in ids], INSTANT))
     rows = rows.append_column("detail", pa.array([ended.get(i, none)[1] for i in ids], pa.string()))

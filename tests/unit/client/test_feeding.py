@@ -63,6 +63,7 @@ def test_an_iterator_is_streamed_in_slices_and_its_items_keep_their_order(client
     assert batch.wait(30).status is BatchState.SUCCEEDED
     assert batch.results().values() == [2 * k for k in range(25_000)]
     assert len(batch) == 25_000
+    assert client.batches().column("n_jobs")[-1].as_py() == 25_000
 
 
 def test_a_queue_is_read_until_none_comes_out_of_it(client: Client) -> None:
