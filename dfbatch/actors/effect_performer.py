@@ -214,7 +214,9 @@ class EffectPerformer(ReuseCalls):
                     self.durable_seq[tag.worker] = max(self.durable_seq.get(tag.worker, 0), tag.seq)
                     self.wake(tag.worker)
         if done.error is not None:
-            _logger.error("Rows could not be made durable: %s", done.error)
+            if not all(isinstance(tag, CallTag) for tag in done.tags):  # callers were told
+                self.reason = f"Rows could not be made durable: {done.error}"
+                _logger.error("%s", self.reason)
             return
         if counts:
             self.perform(self.state.handle(events.Committed(tuple(counts.items())), self.now()))

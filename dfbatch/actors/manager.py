@@ -212,6 +212,7 @@ class Manager(RetentionCalls, WatchCalls, WorkerCalls):
             await asyncio.get_running_loop().run_in_executor(None, self.committing.stop)
         if self.opened is not None:
             self.opened.lock.release()
+        self.readers.shutdown(wait=False)
         for task in list(self._tasks):
             task.cancel()
         self.status = "stopped"

@@ -120,6 +120,7 @@ class Life(InProcess):
         for worker in self.pool._workers.values():
             worker.stop()
         committer.stop()
+        manager.readers.shutdown(wait=False)
         lock.release()
         self._end()
 

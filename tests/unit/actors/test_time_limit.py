@@ -1,4 +1,4 @@
-"""The time limit of an item: the stack that it leaves, read for people. That it ends hung code is tested on real Ray."""
+"""The time limit of an item: the stack that it leaves, read for people. Real Ray shows that it ends hung code."""
 
 from __future__ import annotations
 

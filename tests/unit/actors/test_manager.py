@@ -1,0 +1,269 @@
+"""The manager as its callers meet it: submits, refusing storage, workers that die."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+import dfbatch
+from dfbatch.actors.messages import Exchange, Hello, Submit
+from dfbatch.actors.verifier_code import pack
+from dfbatch.core.states import BatchState
+from dfbatch.errors import KeyConflict, StorageRefused, UnknownId
+from dfbatch.ledger import blobs
+from dfbatch.ledger.item_codec import encode_items
+from dfbatch.version import __version__
+
+WAIT_S = 20.0
+
+
+def double(item):
+    return 2 * item
+
+
+def submit_of(values, submit_id, **more):
+    """A submit as the client makes it."""
+    inputs = encode_items(values)
+    packed = pack(double)
+    return Submit(
+        submit_id=submit_id,
+        kind="map",
+        n_jobs=len(inputs),
+        jobs=None,
+        inputs=inputs,
+        items="value",
+        verifier=b"",
+        verifier_name=packed.name,
+        verifier_fingerprint=packed.fingerprint,
+        options={},
+        content=str(values),
+        client_version=__version__,
+        **more,
+    )
+
+
+def hand_in(life, message):
+    """Two steps, as the client takes them: the code first, then the rows."""
+    sha = blobs.put(life.client._session.storage, pack(double).data, "verifiers")
+    return life.link().call("submit", message, sha)
+
+
+# ---------------------------------------------------------------------------------------------------- submit
+
+
+def test_a_submit_that_is_repeated_gives_the_same_batch(life):
+    one = life()
+    message = submit_of([1, 2], "s1")
+    first = hand_in(one, message)
+    assert hand_in(one, message) == first
+    assert hand_in(one, replace(message, submit_id="s2")) != first
+    one.crash()
+    assert hand_in(life(), message) == first
+
+
+def test_the_repeat_of_a_submit_waits_for_its_rows(life, refuse, until):
+    """Acknowledged means durable for the second call too, however fast it comes."""
+    one = life()
+    writer = refuse(one)
+    door = threading.Event()
+    commit = writer.commit
+    writer.commit = lambda group: (door.wait(WAIT_S), commit(group))
+    message, found = submit_of([1], "s1"), []
+    threads = [threading.Thread(target=lambda: found.append(hand_in(one, message))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    until(lambda: one.manager._arriving)
+    assert found == []
+    door.set()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert len(found) == 3
+    assert len(set(found)) == 1
+
+
+def test_a_key_is_known_for_as_long_as_its_batch_is_in_the_ledger(life):
+    one = life()
+    first = hand_in(one, submit_of([1, 2], "s1", key="k"))
+    one.client.attach(first).wait(WAIT_S)
+    one.crash()
+    two = life()
+    assert hand_in(two, submit_of([1, 2], "s2", key="k")) == first
+    with pytest.raises(KeyConflict, match=f"'k' belongs to batch {first}"):
+        hand_in(two, submit_of([3], "s3", key="k"))
+
+
+def test_a_call_about_a_batch_that_is_not_there_says_so(life):
+    link = life().link()
+    for call in (("pause", "aaaaaaaa"), ("cancel", "aaaaaaaa"), ("job", "aaaaaaaa", 0), ("progress", "aaaaaaaa")):
+        with pytest.raises(UnknownId, match="aaaaaaaa"):
+            link.call(*call)
+    with pytest.raises(UnknownId, match=r"There is no batch 'aaaaaaaa' in this ledger"):
+        link.call("redrive", "aaaaaaaa")
+
+
+def test_a_streamed_slice_counts_once_however_often_it_is_sent(life):
+    one = life()
+    one.client.queue("default").pause()
+    batch_id = hand_in(one, replace(submit_of([1, 2], "s1"), sealed=False))
+    more = encode_items([3, 4, 5])
+    assert one.link().call("extend", batch_id, 3, 2, None, more) == 5
+    assert one.link().call("extend", batch_id, 3, 2, None, more) == 5
+    with pytest.raises(dfbatch.InvalidInput, match="has 5 jobs and cannot be extended at 9"):
+        one.link().call("extend", batch_id, 3, 9, None, more)
+    one.link().call("seal", batch_id)
+    one.link().call("seal", batch_id)
+    with pytest.raises(dfbatch.InvalidInput, match="cannot be extended at 5"):
+        one.link().call("extend", batch_id, 1, 5, None, encode_items([6]))
+    one.client.queue("default").resume()
+    assert one.client.attach(batch_id).results(WAIT_S).values() == [2, 4, 6, 8, 10]
+
+
+def test_what_is_read_back_for_a_second_generation_is_complete(life, make_gate):
+    """A batch that left the memory of the manager is redriven from the ledger alone."""
+    gate = make_gate()
+
+    def needs(item, ctx):
+        if not gate._opened.is_set():
+            raise ValueError("closed")
+        return item
+
+    one = life()
+    batch = one.client.map(needs, range(3), fail_fast=False).wait(WAIT_S)
+    one.crash()
+    gate.open()
+    two = life()
+    again = two.client.attach(batch.id)
+    assert again.status is BatchState.PARTIAL
+    assert again.retry_failed() == 3
+    assert again.results(WAIT_S).values() == [0, 1, 2]
+
+
+# --------------------------------------------------------------------------------------------------- storage
+
+
+def test_while_storage_refuses_nothing_is_lost_and_everybody_is_told(life, refuse, make_gate, until):
+    gate = make_gate(is_open=True)
+    one = life()
+    writer = refuse(one)
+    batch = one.client.map(gate, range(40))
+    gate.await_items(1)
+    writer.refusing.set()
+    until(lambda: "No space left" in one.client.health()["reason"])
+    assert one.client.health()["backlog_rows"] > 0
+    for refused in (lambda: one.client.map(gate, [7]), batch.pause, batch.cancel):
+        with pytest.raises(StorageRefused, match=r"refuses writes \(No space left.*Make room or mend the storage"):
+            refused()
+    assert not batch.done()
+    writer.refusing.clear()
+    assert batch.results(WAIT_S).values() == list(range(40))
+    until(lambda: one.client.health()["reason"] == "")
+    assert sorted(gate.seen) == list(range(40)), "an item was worked twice"
+    assert one.client.map(gate, [7]).results(WAIT_S).values() == [7]
+
+
+def test_a_submit_that_storage_refuses_leaves_nothing_behind(life, refuse):
+    one = life()
+    one.client.queue("default").set_policy(max_length=3)
+    writer = refuse(one)
+    writer.refusing.set()
+    with pytest.raises(StorageRefused):
+        one.client.map(double, [1, 2, 3], key="k")
+    writer.refusing.clear()
+    assert one.client.batches().num_rows == 0
+    assert one.client.map(double, [4, 5, 6], key="k").results(WAIT_S).values() == [8, 10, 12]
+
+
+def test_rows_that_no_table_takes_cost_no_other_batch_its_own(life, refuse, until):
+    """A fault of ours in one report must not take those that are committed with it."""
+    one = life()
+    writer = refuse(one)
+    commit = writer.commit
+
+    def picky(group):
+        results = group.tables.get("results")
+        if results is not None and "poison" in results.column("error_message").to_pylist():
+            raise TypeError("no table takes this")
+        commit(group)
+
+    writer.commit = picky
+
+    def maybe(item):
+        if item == "bad":
+            raise ValueError("poison")
+        return item
+
+    one.client.queue("q").pause()
+    bad = one.client.map(maybe, ["bad"], queue="q")
+    good = [one.client.map(maybe, [k], queue="q") for k in range(5)]
+    one.client.queue("q").resume()
+    for k, batch in enumerate(good):
+        assert batch.results(WAIT_S).values() == [k]
+    until(lambda: "no table takes this" in one.client.health()["reason"])
+    assert not bad.done()
+
+
+# --------------------------------------------------------------------------------------------------- workers
+
+
+def hello(life, name="w", incarnation="i1", mark=None):
+    return life.link().call("hello", Hello(name, incarnation, "default", "node", 1, __version__, mark=mark))
+
+
+def lease(life, name="w", incarnation="i1"):
+    reply = life.link().call("exchange", Exchange(name, incarnation, life.manager.state.epoch, (), True, False))
+    return reply.chunk
+
+
+def test_a_worker_that_the_manager_does_not_know_is_asked_to_say_hello(life):
+    one = life(workers=(0, 0))
+    reply = one.link().call("exchange", Exchange("w", "i1", 1, (), True, True))
+    assert reply.control.say_hello
+    assert reply.chunk is None
+    hello(one)
+    wrong_epoch = one.link().call("exchange", Exchange("w", "i1", 99, (), True, False))
+    assert wrong_epoch.control.say_hello
+
+
+def test_the_marked_item_of_a_dead_worker_runs_alone_and_is_remembered(life, until):
+    one = life(workers=(0, 0))
+    hello(one)
+    batch = one.client.map(double, range(64))
+    chunk = lease(one)
+    assert len(chunk.indices) > 2
+    at = int(chunk.indices[1])
+    hello(one, incarnation="i2", mark=(chunk.lease_id, at))
+    reader = one.client._session.reader
+    until(lambda: len(reader.read("attempts", batch_id=batch.id)) == 1)
+    (row,) = reader.read("attempts", batch_id=batch.id).to_pylist()
+    assert (row["job_index"], row["suspect"], row["charged"], row["error_type"]) == (at, True, False, "WorkerCrash")
+    alone = lease(one, incarnation="i2")
+    assert (alone.indices.tolist(), alone.solo) == ([at], True)
+    one.crash()
+    two = life(workers=(0, 0))
+    hello(two, "other")
+    found = []
+    until(lambda: found.append(lease(two, "other")) or found[-1] is not None)
+    assert (found[-1].indices.tolist(), found[-1].solo) == ([at], True), "the next manager has forgotten it"
+
+
+def test_the_goodbye_of_an_earlier_process_does_not_send_its_successor_away(life):
+    one = life(workers=(0, 0))
+    hello(one, incarnation="i1")
+    hello(one, incarnation="i2")
+    one.link().call("leave", "w", "i1")
+    assert [w["worker"] for w in one.client.workers()] == ["w"]
+    one.link().call("leave", "w", "i2")
+    assert one.client.workers() == []
+
+
+def test_a_chunk_whose_items_cannot_be_read_goes_back(life, monkeypatch):
+    one = life(workers=(0, 0))
+    batch = one.client.map(double, range(4))
+    hello(one)
+    payload = one.manager.desks[batch.id].payload
+    read = type(payload).slice
+    monkeypatch.setattr(type(payload), "slice", lambda self, indices: 1 / 0)
+    with pytest.raises(dfbatch.errors.ManagerRecovering, match=f"the items of batch {batch.id} cannot be read"):
+        lease(one)
+    monkeypatch.setattr(type(payload), "slice", read)
+    assert lease(one).indices.tolist()[0] == 0

@@ -1,0 +1,313 @@
+"""The worker's loop, against a real manager, and against none."""
+
+import threading
+
+import pytest
+
+from dfbatch.actors import patience as patience_module
+from dfbatch.actors import worker_calls
+from dfbatch.actors.held_work import HeldWork
+from dfbatch.actors.messages import Control, Exchange, ExchangeReply, HelloReply
+from dfbatch.actors.outbox import MOST_UNCONFIRMED, Outbox
+from dfbatch.actors.patience import Patience
+from dfbatch.actors.position_mark import PositionMark
+from dfbatch.actors.worker import Worker
+from dfbatch.errors import ClientClosed, LedgerFenced, ManagerRecovering, ManagerUnavailable
+
+WAIT_S = 20.0
+
+
+def test_a_worker_works_and_leaves_when_there_is_nothing_to_do(life, switch, start_worker, until, monkeypatch):
+    monkeypatch.setattr(worker_calls, "PARK_S", 0.3)
+    switch.life = one = life(workers=(0, 0))
+    batch = one.client.map(lambda x: x + 1, range(100))
+    worker = start_worker(switch, idle_s=0.2)
+    assert batch.results(WAIT_S).values() == list(range(1, 101))
+    assert set(batch.results()["worker_id"].to_pylist()) == {"w"}
+    until(lambda: one.client.workers() == [])
+    assert worker.wait_left(WAIT_S)
+
+
+def test_a_worker_that_is_stopped_hands_the_rest_back(life, switch, start_worker, gate):
+    switch.life = one = life(workers=(0, 0))
+    first = start_worker(switch, "first")
+    batch = one.client.map(gate, range(40))
+    gate.await_items()
+    first.stop()
+    gate.open()
+    assert first.wait_left(WAIT_S)
+    assert len(gate.seen) == 1, "it went on after it was told to stop"
+    start_worker(switch, "second")
+    assert batch.results(WAIT_S).values() == list(range(40))
+    assert sorted(gate.seen) == list(range(40))
+    assert set(batch.results()["worker_id"].to_pylist()) == {"first", "second"}
+
+
+def test_an_idle_worker_leaves_at_once_when_it_is_told_to(life, switch, start_worker, until):
+    switch.life = one = life(workers=(0, 0))
+    worker = start_worker(switch)
+    until(lambda: one.client.workers() != [])
+    worker.stop()
+    assert worker.wait_left(2.0), "it sat in a parked call"
+    assert one.client.workers() == []
+
+
+def test_a_worker_leaves_nothing_behind(life, switch, start_worker, tmp_path, until):
+    switch.life = one = life(workers=(0, 0))
+    worker = start_worker(switch)
+    until(lambda: one.client.workers() != [])
+    assert (tmp_path / "w.mark").exists()
+    worker.stop()
+    worker.wait_left(WAIT_S)
+    assert not (tmp_path / "w.mark").exists()
+
+
+def test_a_verifier_that_fails_to_load_is_not_loaded_again_for_every_chunk(life, switch, start_worker, make_gate):
+    tried = make_gate(is_open=True)
+
+    class Broken:
+        def __init__(self):
+            tried(1)
+            raise OSError("no model")
+
+        def __call__(self, item):
+            return item
+
+    switch.life = one = life(workers=(0, 0))
+    start_worker(switch)
+    batch = one.client.map(Broken, range(500)).wait(WAIT_S)
+    assert batch.status == "failed"
+    assert tried.seen == [1]
+
+
+def test_two_batches_take_turns_on_one_worker_without_loading_anew(life, switch, start_worker, make_gate):
+    made = make_gate(is_open=True)
+
+    class Counts:
+        def __init__(self, name):
+            made(name)
+
+        def __call__(self, item):
+            return item
+
+    switch.life = one = life(workers=(0, 0))
+    start_worker(switch)
+    batches = [one.client.map(Counts, range(400), init={"name": name}) for name in ("a", "b")]
+    for batch in batches:
+        batch.wait(WAIT_S)
+    assert sorted(made.seen) == ["a", "b"]
+
+
+def test_a_fault_of_ours_fails_the_rest_of_a_chunk_and_not_the_worker(life, switch, start_worker, monkeypatch):
+    from dfbatch.actors import item_run
+
+    real = item_run.outcomes_of
+
+    def broken(chunk, positions, *args, **more):
+        if chunk.indices[0] == 0:
+            raise AssertionError("dfbatch is broken")
+        return real(chunk, positions, *args, **more)
+
+    monkeypatch.setattr(item_run, "outcomes_of", broken)
+    switch.life = one = life(workers=(0, 0))
+    start_worker(switch)
+    batch = one.client.map(lambda x: x, range(200), fail_fast=False).wait(WAIT_S)
+    failed = batch.failures()
+    assert 0 < len(failed) < 200
+    assert set(failed["error_type"].to_pylist()) == {"AssertionError"}
+    assert "dfbatch is broken" in failed[0]["error_message"]
+
+
+# ------------------------------------------------------------------------------------------- without a manager
+
+
+class Scripted:
+    """A manager port that answers from a list."""
+
+    def __init__(self, hello=(), exchange=()):
+        self._answers = {"hello": list(hello), "exchange": list(exchange)}
+        self.calls = []
+
+    def _answer(self, name, default):
+        self.calls.append(name)
+        answers = self._answers[name]
+        answer = answers.pop(0) if answers else default
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def hello(self, message):
+        return self._answer("hello", HelloReply(1, frozenset()))
+
+    def exchange(self, message):
+        return self._answer("exchange", ExchangeReply(Control(1, leave=True)))
+
+    def heartbeat(self, beat):
+        return Control(1)
+
+    def hand_back(self, worker, lease_id):
+        raise AssertionError("it held nothing")
+
+    def leave(self, worker, incarnation):
+        self.calls.append("leave")
+
+
+def worker_on(port, tmp_path, **options):
+    return Worker("w", port, None, PositionMark(tmp_path, "w"), **options)
+
+
+def test_a_worker_is_patient_with_a_manager_that_recovers(tmp_path):
+    port = Scripted(hello=[ManagerRecovering(0.01), ManagerUnavailable("away"), LedgerFenced("events", 1, 2)])
+    worker_on(port, tmp_path).run()
+    assert port.calls == ["hello"] * 4 + ["exchange", "leave"]
+
+
+def test_a_worker_that_is_not_known_any_more_says_hello_again(tmp_path):
+    port = Scripted(exchange=[ExchangeReply(Control(1, say_hello=True))])
+    worker_on(port, tmp_path).run()
+    assert port.calls == ["hello", "exchange", "hello", "exchange", "leave"]
+
+
+def test_a_worker_whose_manager_stays_away_leaves_by_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(patience_module, "LOST_MANAGER_S", 0.05)
+    monkeypatch.setattr(patience_module, "LAST_PATIENCE_S", 0.1)
+    port = Scripted(hello=[ManagerUnavailable("gone for good")] * 10_000)
+    worker = worker_on(port, tmp_path)
+    worker.run()
+    assert worker.wait_left(0)
+    assert "leave" not in port.calls
+
+
+def test_an_error_that_no_retry_mends_ends_the_worker_and_is_not_swallowed(tmp_path):
+    worker = worker_on(Scripted(hello=[ClientClosed("wrong door")]), tmp_path)
+    with pytest.raises(ClientClosed):
+        worker.run()
+    assert worker.wait_left(0)
+
+
+# --------------------------------------------------------------------------------------------------- patience
+
+
+def test_patience_is_short_once_the_worker_is_leaving(monkeypatch):
+    monkeypatch.setattr(patience_module, "LAST_PATIENCE_S", 0.05)
+    stopping = threading.Event()
+    stopping.set()
+    tries = []
+
+    def away():
+        tries.append(1)
+        raise ManagerUnavailable("away")
+
+    assert Patience(stopping).call(away) is None
+    assert 1 < len(tries) < 50
+
+
+def test_each_answer_renews_patience(monkeypatch):
+    monkeypatch.setattr(patience_module, "LOST_MANAGER_S", 0.0)
+    found = Patience(threading.Event())
+    assert found.is_over
+    monkeypatch.setattr(patience_module, "LOST_MANAGER_S", 60.0)
+    assert not found.is_over
+    assert found.call(lambda: "answer") == "answer"
+
+
+# ----------------------------------------------------------------------------------------- outbox and held work
+
+
+def report(make_chunk, runner, values=(1, 2), lease_id=7):
+    (outcomes,) = runner.run(lambda x: x, make_chunk(list(values), lease_id=lease_id))
+    return outcomes
+
+
+def test_reports_are_numbered_and_kept_until_they_are_confirmed(make_chunk, runner):
+    outbox = Outbox()
+    first, second = report(make_chunk, runner), report(make_chunk, runner)
+    outbox.add(first)
+    outbox.add(second)
+    assert [o.seq for o in outbox.take_unsent()] == [1, 2]
+    assert not outbox.has_unsent
+    assert not outbox.is_empty
+    outbox.confirm(1)
+    assert [o.seq for o in outbox.unconfirmed()] == [2]
+    outbox.confirm(0)
+    outbox.confirm(2)
+    assert outbox.is_empty
+
+
+def test_what_was_not_received_goes_again_before_what_is_newer(make_chunk, runner):
+    outbox = Outbox()
+    outbox.add(report(make_chunk, runner))
+    sent = outbox.take_unsent()
+    outbox.add(report(make_chunk, runner))
+    outbox.put_back(sent)
+    assert [o.seq for o in outbox.take_unsent()] == [1, 2]
+    outbox.put_back(sent)
+    outbox.received(outbox.unconfirmed())
+    assert outbox.take_unsent() == ()
+
+
+def test_the_open_part_of_a_chunk_is_what_has_no_outcome_yet(make_chunk, runner):
+    chunk = make_chunk([1, 2, 3, 4], first=10)
+    outbox = Outbox()
+    assert outbox.open_part(chunk).indices.tolist() == [10, 11, 12, 13]
+    runner.recall_after = 1
+    (outcomes,) = runner.run(lambda x: x, chunk)
+    outbox.add(outcomes)
+    assert outbox.open_part(chunk).indices.tolist() == [11, 12, 13]
+    assert outbox.close_lease(chunk.lease_id) == 1
+    assert outbox.close_lease(chunk.lease_id) == 0
+
+
+def test_a_worker_holds_two_chunks_and_no_more(make_chunk):
+    work = HeldWork(threading.Event())
+    assert work.has_room(-1.0)
+    work.add(make_chunk([1], lease_id=1))
+    assert work.has_room(-1.0)
+    work.add(make_chunk([2], lease_id=2))
+    assert not work.has_room(-1.0)
+    running = work.next_chunk()
+    assert running.lease_id == 1
+    assert not work.has_room(-1.0)
+    assert [c.lease_id for c in work.chunks()] == [1, 2]
+    assert work.finish(running) == "stopping", "nothing of it was answered"
+    assert work.has_room(-1.0)
+
+
+def test_beside_a_chunk_that_runs_alone_nothing_is_fetched(make_chunk):
+    work = HeldWork(threading.Event())
+    chunk = make_chunk([1])
+    chunk.solo = True
+    work.add(chunk)
+    work.next_chunk()
+    assert not work.has_room(-1.0)
+
+
+def test_a_full_outbox_stops_the_fetching(make_chunk, runner):
+    work = HeldWork(threading.Event())
+    for _ in range(MOST_UNCONFIRMED):
+        work.report(report(make_chunk, runner))
+    assert work.outbox.is_full
+    assert not work.has_room(-1.0)
+    work.obey(Control(1, durable_seq=MOST_UNCONFIRMED))
+    assert work.has_room(-1.0)
+
+
+@pytest.mark.parametrize(
+    ("reason", "cancelled"), [("paused", False), ("yield", False), ("queue paused", False), ("Cancelled.", True)]
+)
+def test_a_recall_concerns_the_rest_and_only_a_cancel_the_item_at_hand(make_chunk, reason, cancelled):
+    work = HeldWork(threading.Event())
+    chunk = make_chunk([1, 2], lease_id=3)
+    work.add(chunk)
+    work.obey(Control(1, recalled={3: reason, 99: "another's"}))
+    assert work.is_recalled(chunk)
+    assert work.is_cancelled(chunk) is cancelled
+    assert work.next_chunk() is chunk
+    assert work.finish(chunk) == reason
+
+
+def test_an_exchange_is_plain_data():
+    import pickle
+
+    message = Exchange("w", "i", 1, (), True, False)
+    assert pickle.loads(pickle.dumps(message)).worker == "w"
