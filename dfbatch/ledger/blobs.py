@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import Literal
 
 from dfbatch.errors import LedgerCorrupt, UnknownId
 from dfbatch.ledger.storage import Storage
 
+YOUNG_S = 43_200.0
+"""Much less than the age at which a file without a reference may be collected."""
 Folder = Literal["blobs", "verifiers", "artifacts"]
 
 
 def put(storage: Storage, data: bytes, folder: Folder = "blobs") -> str:
-    """Keep ``data`` and return its SHA-256 as 64 hex digits. Written once, durable on return."""
+    """Keep ``data`` and return its SHA-256 as 64 hex digits. Durable on return.
+
+    Bytes that are there already are written again only if they are old: a file that is young is not collected.
+    """
     sha = hashlib.sha256(data).hexdigest()
     path = f"{folder}/{sha}"
     try:
         storage.create(path, data)
     except FileExistsError:
-        storage.sync(path)
+        written_at = storage.modified(path)
+        if written_at is None or time.time() - written_at > YOUNG_S:
+            storage.replace(path, data)
+        else:
+            storage.sync(path)
     return sha
 
 

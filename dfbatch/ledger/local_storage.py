@@ -95,6 +95,12 @@ class LocalStorage:
     def exists(self, path: str) -> bool:
         return os.path.isfile(self._at(path))
 
+    def modified(self, path: str) -> float | None:
+        try:
+            return os.stat(self._at(path)).st_mtime
+        except FileNotFoundError:
+            return None
+
     def folders(self) -> list[str]:
         with self._listing(""), contextlib.suppress(FileNotFoundError), os.scandir(self.root) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir())

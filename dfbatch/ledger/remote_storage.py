@@ -111,6 +111,10 @@ class RemoteStorage:
     def exists(self, path: str) -> bool:
         return bool(self._fs.get_file_info(self._at(path)).type == pyarrow.fs.FileType.File)
 
+    def modified(self, path: str) -> float | None:
+        info = self._fs.get_file_info(self._at(path))
+        return (info.mtime_ns or 0) / 1e9 if info.type == pyarrow.fs.FileType.File else None
+
     def folders(self) -> list[str]:
         return sorted(info.base_name for info in self._infos("") if info.type == pyarrow.fs.FileType.Directory)
 

@@ -90,6 +90,8 @@ class Retention:
         self._work: Iterator[None] | None = None
         self._resumed = False
         self._damaged: set[str] = set()
+        self._at = ""
+        """The file at which the work is."""
 
     def batches_retired(self, batch_ids: Collection[str]) -> None:
         """Have the rows of these batches removed."""
@@ -103,13 +105,20 @@ class Retention:
         is raised once for a table, and its rows are left to the next manager.
         """
         if not self._resumed:
-            self._retired |= left_undone(LedgerReader(self._storage))
             self._resumed = True
+            self._retired |= left_undone(LedgerReader(self._storage))
         if not self._retired:
             return False
         work = self._work if self._work is not None else self._remove(sorted(self._retired))
         self._work = None  # until the step has succeeded
-        if next(work, _END) is _END:
+        try:
+            ended = next(work, _END) is _END
+        except (pa.ArrowInvalid, OSError) as error:
+            self._damaged.add(self._at.partition("/")[0])
+            raise LedgerCorrupt(
+                f"The data file {self._at} cannot be read, so rows of retired batches stay in it: {error}"
+            ) from error
+        if ended:
             self._retired.clear()
             return False
         self._work = work
@@ -129,6 +138,7 @@ class Retention:
         clean: set[str] = set()
         while suspects := [f for f in table.snapshot.files.values() if f.path not in clean and _may_hold_any(f, ids)]:
             file = suspects[0]
+            self._at = f"{table.name}/{file.path}"
             if file.batches is not None and file.batches[0] == file.batches[1]:
                 self._exchange(table, [], file)
                 yield
@@ -158,12 +168,8 @@ class Retention:
 
     def _kept_rows(self, table: LedgerTable, file: DataFile, ids: list[str]) -> Any:
         """For each row of the file whether it stays."""
-        try:
-            with self._open(table, file) as parquet:
-                column = parquet.read(columns=["batch_id"]).column("batch_id")
-        except (pa.ArrowInvalid, OSError) as error:
-            self._damaged.add(table.name)
-            raise LedgerCorrupt(f"The data file {table.name}/{file.path} is damaged: {error}") from error
+        with self._open(table, file) as parquet:
+            column = parquet.read(columns=["batch_id"]).column("batch_id")
         gone = pc.is_in(column.cast(pa.string()), value_set=pa.array(ids, pa.string()))
         return ~gone.to_numpy().astype(np.bool_)
 

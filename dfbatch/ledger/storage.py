@@ -51,6 +51,9 @@ class Storage(Protocol):
     def exists(self, path: str) -> bool:
         """True if there is a file of this name."""
 
+    def modified(self, path: str) -> float | None:
+        """When the file was last written, in wall seconds; None if there is none."""
+
     def folders(self) -> list[str]:
         """Names of the folders directly under the root."""
 

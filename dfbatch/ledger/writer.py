@@ -10,6 +10,7 @@ import pyarrow as pa
 from dfbatch.clock import Clock, SystemClock
 from dfbatch.errors import InvalidInput, LedgerFenced
 from dfbatch.ledger import delta_log
+from dfbatch.ledger.collection import Collection
 from dfbatch.ledger.layout import begin_ledger, check_format, user_tables
 from dfbatch.ledger.lock import MANAGER_FILE, ManagerInfo
 from dfbatch.ledger.log_commits import log_commits
@@ -49,6 +50,7 @@ class LedgerWriter:
         self._tables: dict[str, LedgerTable] = {}
         self._upkeep: dict[str, Maintenance] = {}
         self._retention = Retention(storage, self._tables, self.next_commit_id)
+        self._collection = Collection(storage, self._tables)
         self._number = 0
         self._fenced: LedgerFenced | None = None
 
@@ -109,14 +111,14 @@ class LedgerWriter:
                 self._fenced = error
                 raise
             group.committed.add(name)
+            self._collection.committed(name, rows)
             if name == "events":
                 self._note_ended(rows)
 
     def maintain(self, now_wall: float) -> bool:
-        """Do at most one bounded step of upkeep: a merge, a checkpoint, a sweep, or the removal of retired batches.
+        """Do at most one bounded step of upkeep; False if nothing was due.
 
-        False if nothing was due.
-
+        A merge, a checkpoint, a sweep, the removal of retired batches, or of blobs and verifiers without a reference.
         Call it when the committer is idle. Raises StorageRefused and LedgerFenced like ``commit``, and LedgerCorrupt
         once for a table whose files cannot be merged because one of them is damaged.
         """
@@ -127,7 +129,7 @@ class LedgerWriter:
                 for name, table in sorted(self._tables.items())
                 if table.epoch == self.epoch
             )
-            return merged or self._retention.step()
+            return merged or self._retention.step() or self._collection.step(now_wall)
         except LedgerFenced as error:
             self._fenced = error
             raise
