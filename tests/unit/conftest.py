@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from dfbatch.samples import SampleSet, make_samples
+
 LONGEST_S = 30.0
 
 
@@ -72,3 +74,9 @@ def make_gate() -> Iterator:
 @pytest.fixture
 def gate(make_gate):
     return make_gate()
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> SampleSet:
+    """The sample folder, made once for all tests; none of them may change it."""
+    return make_samples(tmp_path_factory.mktemp("samples"))

@@ -15,7 +15,7 @@ from dfbatch.authenticity.findings import Finding, Report, Verdict
 from dfbatch.authenticity.media.limits import MediaLimits
 from dfbatch.authenticity.media.media import Media
 from dfbatch.errors import InvalidInput, MediaError, MediaTruncated, TransientError
-from dfbatch.samples import make_samples
+from dfbatch.samples import SampleSet
 from dfbatch.samples.certificates import Identity, new_identity
 from dfbatch.samples.credentials import CredentialSigner, created
 
@@ -241,14 +241,11 @@ def test_cut_files_are_media_errors_or_reports_but_never_accused(
             assert report.verdict is not Verdict.MANIPULATED
 
 
-def test_every_sample_is_judged_as_it_is_labelled(tmp_path: Path) -> None:
+def test_every_sample_is_judged_as_it_is_labelled(made: SampleSet) -> None:
     """The sample folder: photographs, forgeries, credentials, declarations, recordings, documents, broken files."""
-    pytest.importorskip("skimage")
-    pytest.importorskip("sklearn")
-    samples = make_samples(tmp_path)
-    plain, trusting = ContentAuthenticator(), ContentAuthenticator(trust_list=samples.trust_list)
+    plain, trusting = ContentAuthenticator(), ContentAuthenticator(trust_list=made.trust_list)
     wrong = {}
-    for sample in samples:
+    for sample in made:
         expected: tuple[str | None, ...] = (
             sample.verdict,
             sample.provenance_state,
@@ -257,7 +254,7 @@ def test_every_sample_is_judged_as_it_is_labelled(tmp_path: Path) -> None:
         )
         told: tuple[str | None, ...]
         try:
-            first, second = (one(samples.path(sample)) for one in (plain, trusting))
+            first, second = (one(made.path(sample)) for one in (plain, trusting))
             told = (first.verdict, first.provenance.state, second.verdict, second.provenance.state)
         except MediaError as error:
             told, expected = (type(error).__name__,), (sample.error_type,)

@@ -7,15 +7,14 @@ import pytest
 
 from dfbatch.core.states import BatchState
 from dfbatch.errors import InvalidInput, JobFailed, MediaError
-from dfbatch.samples import make_samples
 from dfbatch.testing import InProcess
 
 WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory):
-    return make_samples(tmp_path_factory.mktemp("samples"))
+def samples(made):
+    return made
 
 
 @pytest.fixture(scope="module")

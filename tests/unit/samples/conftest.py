@@ -4,14 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dfbatch.samples import SampleSet, make_samples
+from dfbatch.samples import SampleSet
 from dfbatch.samples.photographs import Album
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> SampleSet:
-    """The sample folder, made once."""
-    return make_samples(tmp_path_factory.mktemp("samples"))
 
 
 @pytest.fixture(scope="session")
