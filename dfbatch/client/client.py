@@ -7,8 +7,9 @@ import contextlib
 import hashlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -89,6 +90,15 @@ def _check_same(have: dict[str, Any], asked: dict[str, Any], given: list[str]) -
                 f"A client with {name}={have[name]!r} is open in this process, and {asked[name]!r} was asked for. "
                 f"Close it first with client.close(), or leave {name} out."
             )
+
+
+def _as_it_is_now(row: dict[str, Any], live: ProgressSnapshot | None) -> dict[str, Any]:
+    """The row of a batch in the ledger, which hears of the end of a batch a moment after the manager."""
+    if live is None:
+        return row
+    ended = live.status.is_terminal and row["finished_at"] is None
+    finished_at = row["submitted_at"] + timedelta(seconds=live.elapsed_s) if ended else row["finished_at"]
+    return {**row, "status": live.status.value, "finished_at": finished_at if live.status.is_terminal else None}
 
 
 class Client:
@@ -237,18 +247,15 @@ class Client:
         """All batches, oldest first: id, name, state, number of jobs, times."""
         self._session.check_open()
         table = self._session.reader.batches()
-        live = self._live_states()
-        ids = table.column("batch_id").to_pylist()
-        states = [live.get(i) or s for i, s in zip(ids, table.column("status").to_pylist(), strict=True)]
-        table = table.set_column(table.schema.get_field_index("status"), "status", pa.array(states, pa.string()))
+        rows = [_as_it_is_now(row, live) for row, live in self._with_live(table.to_pylist())]
+        table = pa.Table.from_pylist(rows, schema=table.schema)
         shown = ["batch_id", "name", "status", "n_jobs", "submitted_at", "finished_at", "queue", "priority", "kind"]
         return table.select([*shown, "verifier_name"])
 
-    def _live_states(self) -> dict[str, str]:
-        if self._session.link is None:
-            return {}
-        active: list[ProgressSnapshot] = self._session.call("active")
-        return {snapshot.batch_id: snapshot.status.value for snapshot in active}
+    def _with_live(self, rows: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], ProgressSnapshot | None]]:
+        active: list[ProgressSnapshot] = [] if self._session.link is None else self._session.call("active")
+        live = {snapshot.batch_id: snapshot for snapshot in active}
+        return ((row, live.get(row["batch_id"])) for row in rows)
 
     def queue(self, name: str) -> Queue:
         """The queue of this name, whether it is in use yet or not. Raises InvalidInput for no name at all."""

@@ -12,7 +12,7 @@ import dfbatch
 from dfbatch.client.batch import Batch
 from dfbatch.core.states import BatchState
 from dfbatch.errors import ClientClosed, InvalidInput, InvalidType, KeyConflict, UnknownId
-from dfbatch.testing import InProcess
+from dfbatch.testing import InProcess, ManualClock
 
 WAIT_S = 20.0
 
@@ -234,22 +234,29 @@ def test_too_many_failures_stop_a_batch(client):
     assert "max_failure_ratio" in batch.results().filter(status="cancelled")[0]["error_message"]
 
 
-def test_a_deadline_expires_what_is_left(client, gate):
-    batch = client.map(gate, range(100), deadline_s=0.4)
-    gate.await_items()
-    while batch.progress().counts.get("expired", 0) == 0:
-        dfbatch.wait([batch], timeout=0.05)
-    gate.open()
-    batch.wait(WAIT_S)
-    counts = batch.counts()
-    assert counts["expired"] + counts["succeeded"] == 100
-    assert batch.status is BatchState.PARTIAL
-    assert batch.failures()["error_type"].to_pylist() == ["DeadlinePassed"] * counts["expired"]
-    assert len(gate.seen) == counts["succeeded"]
+def test_a_deadline_expires_what_is_left(ledger_path, gate):
+    clock = ManualClock()
+    with InProcess(ledger_path, clock=clock) as client:
+        batch = client.map(gate, range(100), deadline_s=20)
+        gate.await_items()
+        clock.advance(21)
+        while batch.progress().counts.get("expired", 0) == 0:
+            dfbatch.wait([batch], timeout=0.05)
+        gate.open()
+        batch.wait(WAIT_S)
+        counts = batch.counts()
+        assert counts["expired"] + counts["succeeded"] == 100
+        assert batch.status is BatchState.PARTIAL
+        assert batch.failures()["error_type"].to_pylist() == ["DeadlinePassed"] * counts["expired"]
+        assert len(gate.seen) == counts["succeeded"]
 
 
-def test_a_delayed_batch_waits_for_its_time(client):
-    batch = client.map(lambda x: x, [1, 2], delay_s=0.3)
-    assert batch.counts() == {"scheduled": 2}
-    assert batch.results(WAIT_S).values() == [1, 2]
-    assert batch.progress().elapsed_s >= 0.3
+def test_a_delayed_batch_waits_for_its_time(ledger_path):
+    clock = ManualClock()
+    with InProcess(ledger_path, clock=clock) as client:
+        batch = client.map(lambda x: x, [1, 2], delay_s=60)
+        client.map(lambda x: x, [3]).wait(WAIT_S)
+        assert batch.counts() == {"scheduled": 2}
+        clock.advance(61)
+        assert batch.results(WAIT_S).values() == [1, 2]
+        assert batch.progress().elapsed_s >= 60
