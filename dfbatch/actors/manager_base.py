@@ -7,7 +7,7 @@ import random
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from dfbatch.actors.batch_desk import BatchDesk, desk_of
 from dfbatch.actors.committer import Committer
@@ -21,6 +21,9 @@ from dfbatch.errors import LedgerFenced, ManagerRecovering, StorageRefused
 
 READ_SILENCE_S = 30.0
 """A reader of a Dataset that was not heard of for so long reads no more."""
+
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,13 @@ class ManagerBase:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Carried out even if the caller goes away: the ledger may already say that it was."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
 
     def make_desk(self, row: dict[str, Any]) -> BatchDesk:
         desk = self.desks[row["batch_id"]] = desk_of(row, self.ledger.reader)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,6 @@ from dfbatch.ledger.columns import numbers, sort_by_key
 from dfbatch.ledger.dead_letters import KEY_COLUMNS, common_rows, dead_letter_rows, split_by_batch
 from dfbatch.ledger.recovery import recover_batches
 
-_T = TypeVar("_T")
 _AT_ONCE = 64
 """Batches that are read back together."""
 _TRIES = 5
@@ -83,13 +82,6 @@ class QueueCalls(ControlCalls):
         return await self._to_the_end(self._purge_dead(queue, keys))
 
     # ------------------------------------------------------------------------------------ inside
-
-    async def _to_the_end(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Carried out even if the caller goes away: the ledger may already say that it was."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
 
     async def _redrive(self, batch_id: str, indices: Indices | None) -> int:
         async with self._changing:

@@ -57,12 +57,10 @@ class SubmitCalls(EffectPerformer):
             if existing in self._arriving:  # acknowledged means durable, for the repeat too
                 await asyncio.shield(self._arriving[existing].settled)
             return existing
-        await self._arrive(spec, row, message, followers)
+        await self._to_the_end(self._arrive(spec, row, message, followers))
         return spec.batch_id
 
-    async def _arrive(
-        self, spec: BatchSpec, row: dict[str, Any], message: Submit, followers: Followers | None
-    ) -> None:
+    async def _arrive(self, spec: BatchSpec, row: dict[str, Any], message: Submit, followers: Followers | None) -> None:
         """Write the rows, then let the batch begin; on failure its place is given back."""
         arrival = self._arriving[spec.batch_id] = _Arrival(spec.content, asyncio.get_running_loop().create_future())
 
@@ -116,6 +114,9 @@ class SubmitCalls(EffectPerformer):
         """
         await self.ready_to_write()
         self.state.handle(events.ProducerSeen(batch_id), self.now())
+        return await self._to_the_end(self._extend(batch_id, n, first, jobs, inputs))
+
+    async def _extend(self, batch_id: str, n: int, first: int, jobs: pa.Table | None, inputs: pa.Table | None) -> int:
         async with self.desks[batch_id].extending:  # a repeat waits for what it repeats
             batch = self.state.batch(batch_id)
             have = len(batch.jobs)

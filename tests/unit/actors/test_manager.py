@@ -267,3 +267,19 @@ def test_a_chunk_whose_items_cannot_be_read_goes_back(life, monkeypatch):
         lease(one)
     monkeypatch.setattr(type(payload), "slice", read)
     assert lease(one).indices.tolist()[0] == 0
+
+
+def test_a_submit_whose_caller_gives_up_is_there_all_the_same(life, refuse, until):
+    """Its rows may be durable already; a repeat must find it, and not make another."""
+    one = life()
+    writer = refuse(one)
+    door, commit = threading.Event(), writer.commit
+    writer.commit = lambda group: (door.wait(WAIT_S), commit(group))
+    message = submit_of([1, 2], "s1")
+    sha = blobs.put(one.client._session.storage, pack(double).data, "verifiers")
+    with pytest.raises(dfbatch.errors.ManagerUnavailable, match="did not answer 'submit'"):
+        one.link().call("submit", message, sha, timeout_s=0.2)
+    door.set()
+    batch_id = hand_in(one, message)
+    assert one.client.batches()["batch_id"].to_pylist() == [batch_id]
+    assert one.client.attach(batch_id).results(WAIT_S).values() == [2, 4]
