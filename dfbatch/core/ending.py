@@ -10,6 +10,7 @@ from dfbatch.core.batch import Batch, BatchStop
 from dfbatch.core.books import FINISHED_JOBS_KEPT, FINISHED_KEPT, SUBMIT_IDS_KEPT, Books, ShelvedBatch
 from dfbatch.core.effects import BatchEnded, Effect, Note, OutcomesDecided, Recall, SealDue
 from dfbatch.core.instant import Instant
+from dfbatch.core.job_table import NO_LEASE, TRIED_BEFORE
 from dfbatch.core.ready import Indices
 from dfbatch.core.states import BatchState, JobState
 
@@ -116,7 +117,9 @@ def requeue(
     """
     if not len(indices):
         return []
-    batch.jobs.lease[indices] = 0
+    jobs = batch.jobs
+    tried = (jobs.attempts[indices] > 0) | (jobs.returns[indices] > 0)
+    jobs.lease[indices] = np.where(tried, TRIED_BEFORE, NO_LEASE)
     stop = batch.stopping
     if stop is not None:
         effects = decide(books, batch, np.sort(indices), stop.job_state, stop.error_type, stop.reason)

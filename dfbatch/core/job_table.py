@@ -42,8 +42,8 @@ for _start, _finish in LEGAL_MOVES:
     _LEGAL[_start.code, _finish.code] = True
 
 NO_LEASE = 0
-RECOVERED_TRY = -1
-"""In ``lease``: a try by an earlier manager's lease is on record, so a repeat of it must not be charged again."""
+TRIED_BEFORE = -1
+"""In ``lease``: a try of this generation is on record, so a late report of one may be a repeat and is not charged."""
 
 _COLUMNS: dict[str, type[np.generic]] = {
     "state": np.uint8,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dfbatch.core.batch import Batch, BatchStop
-from dfbatch.core.books import MARK_GRACE_S, Books, Worker
+from dfbatch.core.books import LEASE_TERM_S, MARK_GRACE_S, Books, Worker
 from dfbatch.core.effects import Effect, Note, Recall, WorkAvailable
 from dfbatch.core.ending import ask_for_seal, stop_by_rule
 from dfbatch.core.events import Tick
@@ -13,6 +13,7 @@ from dfbatch.core.sharing import share_out
 from dfbatch.core.states import JobState
 from dfbatch.core.suspicion import settle_death
 
+SILENT_S = 2 * LEASE_TERM_S
 STALL_S = 15.0
 """Work that nobody claims for this long is stalled."""
 WALL_JUMP_S = 5.0
@@ -27,6 +28,7 @@ def on_tick(books: Books, event: Tick, now: Instant) -> list[Effect]:
     effects += _notice_wall_jump(books, now)
     effects += _settle_the_lost(books, now)
     effects += _expire_leases(books, now)
+    effects += _forget_the_silent(books, now)
     for batch in list(books.batches.values()):
         if batch.finished_as is None:
             effects += _batch_tick(books, batch, now)
@@ -65,6 +67,18 @@ def _expire_leases(books: Books, now: Instant) -> list[Effect]:
             note = {"lease": lease.lease_id, "jobs": len(lease.indices)}
             effects.append(Note("lease_expired", batch_id=lease.batch_id, worker=lease.worker, detail=note))
     return effects
+
+
+def _forget_the_silent(books: Books, now: Instant) -> list[Effect]:
+    """Workers that vanished without a word. They count as idle hands otherwise; one that comes back says hello."""
+    silent = [
+        w.name
+        for w in books.workers.values()
+        if not w.leases and w.lost_at is None and now.mono - w.seen_at >= SILENT_S
+    ]
+    for name in silent:
+        del books.workers[name]
+    return [Note("worker_silent", worker=name) for name in silent]
 
 
 def _batch_tick(books: Books, batch: Batch, now: Instant) -> list[Effect]:

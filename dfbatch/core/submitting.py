@@ -12,7 +12,7 @@ from dfbatch.core.effects import Effect, Note, WorkAvailable
 from dfbatch.core.ending import ask_for_seal, end_if_done, stop_if_too_many_failed, stop_open_jobs
 from dfbatch.core.events import BatchExtended, BatchRecovered, BatchSealed, BatchSubmitted, ProducerSeen
 from dfbatch.core.instant import Instant
-from dfbatch.core.job_table import RECOVERED_TRY
+from dfbatch.core.job_table import TRIED_BEFORE
 from dfbatch.core.states import FIRST_TERMINAL_CODE, JobState
 from dfbatch.errors import InvalidInput, KeyConflict, QueueFull
 
@@ -186,7 +186,7 @@ def _recover_tries(batch: Batch, event: BatchRecovered, now: Instant) -> None:
     attempts = np.maximum(attempts - was_last, 0)
     jobs.attempts[tried] = np.minimum(attempts, retry.max_attempts - 1)
     jobs.deaths[tried] = event.tried_deaths[is_open]
-    jobs.lease[tried[~was_last]] = RECOVERED_TRY
+    jobs.lease[tried[~was_last | (attempts > 0)]] = TRIED_BEFORE
     waits = due > now.wall
     if waits.any():
         jobs.state[tried[waits]] = JobState.RETRYING.code

@@ -10,7 +10,7 @@ from dfbatch.core import events
 from dfbatch.core.books import LEASE_TERM_S
 from dfbatch.core.effects import Note, Recall, WorkAvailable
 from dfbatch.core.error_class import ErrorClass as E
-from dfbatch.core.liveness import STALL_S, YIELD_AFTER_S, YIELD_PATIENCE_S
+from dfbatch.core.liveness import SILENT_S, STALL_S, YIELD_AFTER_S, YIELD_PATIENCE_S
 from dfbatch.core.states import BatchState
 
 HOUR = 3_600.0
@@ -40,6 +40,26 @@ def test_the_lease_of_a_lost_worker_waits_for_its_mark(driver: Any) -> None:
     driver.tell(events.WorkerLost("w", "1", "killed"))
     driver.tick(3.0)
     assert driver.state.leases, "past its deadline, but the next incarnation may say where it died"
+
+
+def test_a_worker_that_vanished_is_no_idle_hand_for_ever(driver: Any) -> None:
+    driver.submit(3)
+    driver.hello("ghost")
+    driver.lease_of(3)
+    driver.tick(SILENT_S - 1.0)
+    driver.tell(events.Heartbeat("w", ()))
+    effects = driver.tick(1.1)
+    assert [(e.kind, e.worker) for e in driver.of_kind(Note, effects)] == [("worker_silent", "ghost")]
+    assert list(driver.state.workers) == ["w"]
+
+
+def test_a_worker_that_was_forgotten_may_still_deliver(driver: Any) -> None:
+    driver.submit(3)
+    granted = driver.lease_of(3)
+    driver.tick(SILENT_S)
+    assert "w" not in driver.state.workers
+    driver.report(granted)
+    assert driver.state.batches["b"].jobs.n_terminal == 3
 
 
 # ------------------------------------------------------------------------- clocks that jump

@@ -29,6 +29,7 @@ from hypothesis.stateful import (
 from dfbatch.core import control, ending, events, leasing, snapshots
 from dfbatch.core import effects as fx
 from dfbatch.core.batch import Batch, BatchSpec, BatchStop
+from dfbatch.core.dead_letters import dead_letters, n_dead_letters
 from dfbatch.core.error_class import ErrorClass
 from dfbatch.core.instant import Instant
 from dfbatch.core.manager import ManagerState
@@ -87,6 +88,7 @@ class Ledger:
         tries = [(i, r) for (b, i), r in sorted(self.tries.items()) if b == batch_id and r[0] == generation[i]]
         kind, stop = self.last(batch_id, "stopped", "redriven")
         redriven = np.flatnonzero(generation)
+        purged = [detail for kind, detail in self.log[batch_id] if kind == "purged"]
         changed = {"n_jobs": self.n_jobs[batch_id], "sealed": batch_id in self.sealed}
         return events.BatchRecovered(
             BatchSpec(**{f: changed.get(f, getattr(spec, f)) for f in spec.__slots__}),
@@ -103,6 +105,7 @@ class Ledger:
             priority=self.last(batch_id, "priority")[1],
             stop=stop if kind == "stopped" else None,
             redriven_at=self.last(batch_id, "redriven")[1][1] if len(redriven) else None,
+            purged_index=np.unique(np.concatenate([np.empty(0, np.int64), *purged])),
         )
 
 
@@ -165,6 +168,7 @@ class World:
         self.ledger = Ledger()
         self.state = ManagerState(epoch=1, rng=np.random.default_rng(7))
         self.rows: list[Rows] = []
+        self.seals_due: list[str] = []
         self.workers: dict[str, SimWorker] = {}
         self.serial = itertools.count()
         self.served_at: dict[int, float] = {}
@@ -192,6 +196,8 @@ class World:
             case fx.BatchEnded():
                 self.check_ended(effect)
                 self.note(effect.batch_id, "finished", None)
+            case fx.SealDue():
+                self.seals_due.append(effect.batch_id)
             case fx.Note(kind="stopped"):
                 assert effect.batch_id is not None
                 self.note(effect.batch_id, "stopped", self.state.batches[effect.batch_id].stopping or CANCEL)
@@ -239,6 +245,10 @@ class World:
 
     def commit(self, n: int | None = None) -> None:
         """The first ``n`` rows become durable, all at once."""
+        while self.seals_due:
+            batch_id = self.seals_due.pop()
+            if batch_id in self.state.batches:
+                self.seal(batch_id)
         part, self.rows = self.rows[:n], self.rows[n:] if n is not None else []
         counts: dict[str, np.ndarray] = {}
         for rows in part:
@@ -265,6 +275,7 @@ class World:
                     i: again for i, again in rows.report.charged.items() if again and position < torn
                 }
         self.rows.clear()
+        self.seals_due.clear()
         self.waited.clear()
         self.state = ManagerState(epoch=self.state.epoch + 1, rng=np.random.default_rng(8))
         for change in self.ledger.queue_log:
@@ -318,14 +329,8 @@ class World:
 
     def hello(self, sim: SimWorker, mark: tuple[int, int] | None = None) -> None:
         """As the worker does it: first what it has to report, then what it holds."""
-        if sim.name in self.state.workers:
-            for report in list(sim.unconfirmed):
-                self.send(sim, report)
-        known = self.state.workers.get(sim.name)
-        is_new = known is None or known.incarnation != sim.incarnation
-        if is_new:
-            for report in list(sim.unconfirmed):
-                self.send(sim, report)
+        for report in list(sim.unconfirmed):
+            self.send(sim, report)
         held = tuple(
             events.HeldLease(
                 k, h.batch_id, np.array(list(h.left), np.int64), np.array(list(h.left.values()), np.int16), h.solo
@@ -491,6 +496,7 @@ class World:
         for pair in [p for p in self.waited if p[0] not in order]:
             del self.waited[pair]
         for batch in self.state.batches.values():
+            assert n_dead_letters(batch) == len(dead_letters(batch))
             seen = snapshots.progress(self.state, batch.batch_id, self.now)
             assert sum(seen.counts.values()) == len(batch.jobs)
             assert seen.status.is_terminal == (batch.finished_as is not None)
@@ -512,6 +518,7 @@ class World:
                 self.seal(batch.batch_id)
             if batch.batch_id in self.state.batches:
                 self.tell(events.BatchResumed(batch.batch_id))
+                self.tell(events.FollowersReleased(batch.batch_id, np.arange(len(batch.jobs))))
         self.workers.setdefault("dot", SimWorker("dot", "dot-0"))
         for _ in range(60):
             self.commit_all()
@@ -705,6 +712,24 @@ class ManagerMachine(RuleBasedStateMachine):
             return
         if len(some):
             self.world.note(batch.batch_id, "redriven", (some, self.world.now.wall))
+
+    @rule(seed=SEEDS, what=st.sampled_from(["purge", "hold", "release"]))
+    def set_aside(self, seed: int, what: str) -> None:
+        """Dead letters are given up; jobs wait for an equal one."""
+        dice = Dice(seed)
+        batch = self.pick(dice)
+        if batch is None:
+            return
+        if what == "purge":
+            some = dice.some(dead_letters(batch))
+            self.world.note(batch.batch_id, "purged", some)
+            self.world.tell(events.Purged(batch.batch_id, some))
+            if len(some):
+                with pytest.raises(InvalidInput):
+                    self.world.tell(events.Redriven(batch.batch_id, some))
+        else:
+            kind = events.FollowersHeld if what == "hold" else events.FollowersReleased
+            self.world.tell(kind(batch.batch_id, dice.some(np.arange(len(batch.jobs)))))
 
     @rule(seed=SEEDS)
     def change_queue(self, seed: int) -> None:

@@ -81,6 +81,19 @@ def test_an_old_report_is_no_second_try_while_the_job_waits_for_its_retry(driver
     assert driver.states(batch) == ["succeeded"], "but a success is welcome, whoever has it"
 
 
+def test_a_repeat_is_known_even_after_another_lease_came_to_nothing(driver: Any) -> None:
+    """The first failure is on record; a second lease was handed back; the report of the first comes once more."""
+    batch = driver.submit(1)
+    first = driver.lease()
+    driver.report(first, E.TRANSIENT)
+    driver.tick(2.0)
+    second = driver.lease("v")
+    driver.tell(events.HandedBack("v", second.lease.lease_id))
+    assert not driver.of_kind(OutcomesTaken, driver.report(first, E.TRANSIENT))
+    assert batch.jobs.attempts.tolist() == [1]
+    assert driver.states(batch) == ["queued"]
+
+
 def test_a_late_outcome_is_taken_if_nobody_else_has_the_job(driver: Any) -> None:
     batch = driver.submit(4, fail_fast=False)
     granted = driver.lease_of(4)
