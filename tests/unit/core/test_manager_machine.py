@@ -181,6 +181,9 @@ class World:
         effects = self.state.handle(event, self.now)
         for effect in effects:
             self.perform(effect, report)
+        order = self.state.order("default")
+        for pair in [p for p in self.waited if p[0] not in order]:
+            del self.waited[pair]
         return effects
 
     def perform(self, effect: fx.Effect, report: Report | None) -> None:
@@ -493,8 +496,6 @@ class World:
     def check(self) -> None:
         self.state.validate()
         order = self.state.order("default")
-        for pair in [p for p in self.waited if p[0] not in order]:
-            del self.waited[pair]
         for batch in self.state.batches.values():
             assert n_dead_letters(batch) == len(dead_letters(batch))
             seen = snapshots.progress(self.state, batch.batch_id, self.now)
