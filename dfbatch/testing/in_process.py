@@ -15,6 +15,7 @@ import contextlib
 import os
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,7 @@ class InProcess:
             if found.error is not None:
                 self._end()
                 raise found.error
+            time.sleep(0.002)
         self.client = Client(link, open_storage(self._path), mode="in_process")
         return self.client
 
