@@ -52,6 +52,11 @@ def test_the_same_bytes_come_by_path_uri_and_value(tmp_path: Path, picture: byte
         assert located.sha256 == hashlib.sha256(picture).hexdigest()
 
 
+def test_a_name_that_is_no_valid_text_is_found_by_its_uri(tmp_path: Path, picture: bytes) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.png")).write_bytes(picture)
+    assert read_media(f"{tmp_path.as_uri()}/caf%E9.png").data == picture
+
+
 def test_a_file_larger_than_one_request_is_read_whole(tmp_path: Path) -> None:
     data = os.urandom(3_000_001)
     (tmp_path / "big.bin").write_bytes(data)
