@@ -455,6 +455,14 @@ class World:
         assert Counter(JobState.of(s).value for s in rows) == effect.counts
         assert effect.state.is_terminal
 
+    def ordinary_work(self, batch: Batch) -> bool:
+        """True if a job is in line that is no suspect and waits for no other."""
+        in_line = np.intersect1d(batch.jobs.in_states(JobState.QUEUED), batch.ready.entries())
+        return len(np.setdiff1d(in_line, batch.quarantined())) > 0
+
+    def suspects_wait(self, batch: Batch) -> bool:
+        return bool(np.isin(batch.jobs.in_states(JobState.QUEUED), batch.quarantined()).any())
+
     def servable(self, worker: str) -> list[Batch]:
         """Batches from which this worker could get a lease now, whatever the order."""
         known = self.state.workers[worker]
@@ -465,7 +473,7 @@ class World:
             and self.now.mono >= b.starts_at
             and not self.state.queue(b.spec.queue).paused
             and leasing.room_left(self.state, b, self.now) > 0
-            and (len(np.setdiff1d(b.jobs.in_states(JobState.QUEUED), b.quarantined())) or not known.leases)
+            and (self.ordinary_work(b) or (self.suspects_wait(b) and not known.leases))
         ]
 
     def check_granted(self, lease: Any, could: list[Batch]) -> None:
