@@ -15,7 +15,14 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from dfbatch.actors.ray_compat import protect_token_file, quiet_environment, quiet_start, short_temp_dir, silence_raylet
+from dfbatch.actors.ray_compat import (
+    bind_to_loopback,
+    protect_token_file,
+    quiet_environment,
+    quiet_start,
+    short_temp_dir,
+    silence_raylet,
+)
 from dfbatch.errors import ClusterUnreachable, ConnectError, ManagerUnavailable, StorageUnusable, VersionMismatch
 from dfbatch.ledger.probe import check_storage
 from dfbatch.ledger.storage import Storage, open_storage
@@ -116,6 +123,7 @@ def _start(n_cpus: int | None) -> RaySession:
     temp_dir = short_temp_dir()
     on_term = signal.getsignal(signal.SIGTERM)
     try:
+        bind_to_loopback()
         with quiet_start():
             _ = ray.init(
                 address="local",

@@ -48,6 +48,14 @@ def quiet_start() -> Iterator[None]:
             logger.setLevel(level)
 
 
+def bind_to_loopback() -> None:
+    """For a Ray that was imported before dfbatch, and so without our environment: its constant is set already."""
+    from ray._private import ray_constants
+
+    if os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") == "0":
+        ray_constants.ENABLE_RAY_CLUSTER = False
+
+
 def silence_raylet() -> None:
     """A worker that dies is told by dfbatch; Ray would print it into the notebook even with log_to_driver=False."""
     from ray._private import worker
@@ -57,9 +65,8 @@ def silence_raylet() -> None:
 
 def short_temp_dir() -> str:
     """Unix sockets have short names: a folder whose path leaves room for Ray's."""
-    return os.environ.get("RAY_TMPDIR") or tempfile.mkdtemp(
-        prefix="dfb-", dir="/tmp" if os.path.isdir("/tmp") else None
-    )
+    parent = os.environ.get("RAY_TMPDIR") or ("/tmp" if os.path.isdir("/tmp") else None)
+    return tempfile.mkdtemp(prefix="dfb-", dir=parent)
 
 
 def root_cause(error: Any) -> BaseException | None:

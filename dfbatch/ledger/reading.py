@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from dfbatch.errors import LedgerCorrupt, LedgerError
 from dfbatch.ledger import columns as ordering
@@ -28,7 +27,6 @@ from dfbatch.ledger.snapshot import Snapshot, in_key_order, load_snapshot, refre
 from dfbatch.ledger.storage import Storage
 
 _T = TypeVar("_T")
-_PARQUET = ds.ParquetFileFormat()
 _JOIN_COLUMNS = ("job_index", "generation", "commit_id", "outputs")
 
 
@@ -200,7 +198,9 @@ class LedgerReader:
             ordered = list(self._intact(snapshot.table, ordered))
         paths = [f"{base}/{snapshot.table}/{file.path}" for file in ordered]
         try:
-            dataset = ds.FileSystemDataset.from_paths(paths, schema=stored, format=_PARQUET, filesystem=filesystem)
+            dataset = _datasets().FileSystemDataset.from_paths(
+                paths, schema=stored, format=_datasets().ParquetFileFormat(), filesystem=filesystem
+            )
             table = dataset.to_table(columns=names, filter=where)
         except FileNotFoundError:
             raise
@@ -216,7 +216,7 @@ class LedgerReader:
         for file in files:
             path = f"{table}/{file.path}"
             try:
-                _PARQUET.make_fragment(f"{base}/{path}", filesystem=filesystem).to_table()
+                _datasets().ParquetFileFormat().make_fragment(f"{base}/{path}", filesystem=filesystem).to_table()
             except (pa.ArrowInvalid, OSError) as error:
                 self.damage[path] = f"The data file {path} is damaged or missing: {error}"
             else:
@@ -232,6 +232,13 @@ class LedgerReader:
             return once()
         except FileNotFoundError as error:
             raise LedgerCorrupt(f"A data file of the ledger is missing: {error}. Restore it from a backup.") from error
+
+
+def _datasets() -> Any:
+    """``pyarrow.dataset``, which imports pandas where it is installed: not before something is read."""
+    import pyarrow.dataset
+
+    return pyarrow.dataset
 
 
 def _span(rows: pa.Table) -> tuple[int, int]:

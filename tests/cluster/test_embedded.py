@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,10 +49,11 @@ def test_connecting_twice_gives_the_same_client_and_other_arguments_are_named(cl
 
 
 def test_a_process_that_wrote_and_read_a_ledger_ends_well_and_leaves_nothing(
-    python: Callable[..., object], tmp_path: Path
+    python: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 0, no word on stdout or stderr but its own, no process, no folder."""
-    before = set(Path("/tmp").glob("dfb-*"))
+    folder = tempfile.mkdtemp(prefix="dft-", dir="/tmp")
+    monkeypatch.setenv("RAY_TMPDIR", folder)
     done = python(
         "import sys, dfbatch\n"
         "client = dfbatch.connect(storage_path=sys.argv[1], workers=(0, 1))\n"
@@ -63,7 +65,8 @@ def test_a_process_that_wrote_and_read_a_ledger_ends_well_and_leaves_nothing(
     assert "Traceback" not in done.stderr
     marked = [p for p in psutil.process_iter() if str(tmp_path) in " ".join(_command(p))]
     assert marked == []
-    assert set(Path("/tmp").glob("dfb-*")) <= before
+    assert os.listdir(folder) == []
+    os.rmdir(folder)
 
 
 def test_polars_reads_the_ledger_without_dfbatch(client: Client, python: Callable[..., object]) -> None:

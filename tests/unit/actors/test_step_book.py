@@ -162,5 +162,4 @@ def test_end_to_end_the_steps_of_a_job_are_there_with_its_outcome(ledger_path: P
         found = bad.progress()
         assert (found.status, found.percent) == ("failed", 25.0)
         assert [s["status"] for s in found.steps] == ["completed", "failed"]
-        rates = {w["worker"]: w["rate_per_s"] for w in client.workers()}
-        assert all(rate > 0 for rate in rates.values())
+        assert sum(worker["jobs_done"] for worker in client.workers()) == 2
