@@ -211,13 +211,15 @@ def test_running_work_is_kept_by_a_worker_that_outlives_its_manager(life, switch
 def test_outcomes_that_were_not_durable_are_sent_again(
     life, switch, start_worker, make_gate, refuse, until, ledger_path
 ):
-    gate = make_gate(is_open=True)
+    gate = make_gate()
     switch.life = first = life(workers=(0, 0))
     batch = first.client.map(gate, range(8))
     writer = refuse(first)
-    writer.refusing.set()
     worker = start_worker(switch)
     gate.await_items(1)
+    # Only now: a manager whose storage refuses before the first lease grants none.
+    writer.refusing.set()
+    gate.open()
     until(lambda: first.client.health()["backlog_rows"] > 0)
     assert batch.results(partial=True).to_arrow().num_rows == 0
     switch.life = None
