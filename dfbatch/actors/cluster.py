@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -23,9 +22,8 @@ from dfbatch.actors.ray_compat import (
     short_temp_dir,
     silence_raylet,
 )
-from dfbatch.errors import ClusterUnreachable, ConnectError, ManagerUnavailable, StorageUnusable, VersionMismatch
-from dfbatch.ledger.probe import check_storage
-from dfbatch.ledger.storage import Storage, open_storage
+from dfbatch.errors import ClusterUnreachable, ConnectError, ManagerUnavailable, VersionMismatch
+from dfbatch.ledger.storage import open_storage
 from dfbatch.version import __version__
 
 quiet_environment()
@@ -38,7 +36,8 @@ from dfbatch.actors.manager_base import ManagerConfig  # noqa: E402
 from dfbatch.actors.ray_link import RayLink  # noqa: E402
 
 OBJECT_STORE_BYTES = 512 << 20
-REACH_S = 25.0
+REACH_S = 60.0
+"""A killed manager on a busy machine needs half a minute to be back."""
 _PERMANENT = ("LedgerTooNew", "StorageInUse", "StorageUnusable", "LedgerCorrupt")
 
 
@@ -203,36 +202,6 @@ def end_manager(link: Any, actor_name: str, namespace: str) -> None:
     finally:
         with contextlib.suppress(ValueError):
             ray.kill(ray.get_actor(actor_name, namespace))
-
-
-def check_from_worker(storage: Storage, storage_path: str) -> None:
-    """Write here, read there: the storage path must be the same place for the workers. Raises StorageUnusable."""
-    token = secrets.token_hex(8)
-    path = f".probe-{token}"
-    storage.create(path, token.encode())
-    try:
-        probe = ray.remote(_read_probe).options(num_cpus=0, max_retries=0, scheduling_strategy="SPREAD")
-        seen = ray.get(probe.remote(storage_path, path), timeout=REACH_S)
-    except ray.exceptions.GetTimeoutError:
-        raise StorageUnusable(
-            f"No worker of the cluster answered within {REACH_S:g} s. Look at the cluster with `ray status`."
-        ) from None
-    finally:
-        storage.delete(path)
-    if seen != token:
-        raise StorageUnusable(
-            f"Workers of the cluster cannot use {storage_path}: {seen}. Use a storage_path that all nodes share: "
-            f"a network file system, s3:// or gs://."
-        )
-
-
-def _read_probe(storage_path: str, path: str) -> str:
-    try:
-        storage = open_storage(storage_path)
-        check_storage(storage)
-        return storage.read(path).decode()
-    except Exception as error:
-        return f"on {socket.gethostname()}, {type(error).__name__}: {error}"
 
 
 def _first_line(error: BaseException) -> str:

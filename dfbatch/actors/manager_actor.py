@@ -10,6 +10,7 @@ import ray
 from dfbatch.actors.manager import Manager
 from dfbatch.actors.manager_base import ManagerConfig
 from dfbatch.actors.pool import RayPool
+from dfbatch.actors.storage_probe import read_probe
 
 LINGER_S = 5.0
 
@@ -26,6 +27,10 @@ class ManagerActor(Manager):
     async def pid(self) -> int:
         """Process id of the manager."""
         return os.getpid()
+
+    async def read_probe(self, path: str) -> str:
+        """What a client wrote into the storage, as this node sees it."""
+        return await asyncio.to_thread(read_probe, self.config.storage_path, path)
 
     async def ended(self) -> None:
         """Callers hear for a moment longer why; then the actor ends for good."""

@@ -55,16 +55,18 @@ def reach(settings: Settings, resume: bool) -> Connected:
 def _with_ray(settings: Settings, storage: Storage, address: str | None, resume: bool) -> Connected:
     from dfbatch.actors import cluster
     from dfbatch.actors.manager_base import ManagerConfig
+    from dfbatch.actors.storage_probe import check_from_cluster
 
     low, high = settings.workers or (0, 0)
     session = cluster.reach(address, max(high, os.cpu_count() or 1) if settings.workers else None)
     try:
         if settings.workers is None:
             low, high = 0, session.cpus if session.mode == "embedded" else max(1, session.cpus - 1)
-        if session.mode == "cluster":
-            cluster.check_from_worker(storage, settings.storage_path)
         actor_name = cluster.manager_name(storage.root)
-        if cluster.find_manager(actor_name, settings.namespace) is None:
+        running = cluster.find_manager(actor_name, settings.namespace)
+        if session.mode == "cluster":
+            check_from_cluster(storage, settings.storage_path, running)
+        if running is None:
             check_format(storage)
             begin_ledger(storage)
         config = ManagerConfig(
