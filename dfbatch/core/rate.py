@@ -15,7 +15,8 @@ class RateMeter:
 
     def add(self, now_mono: float, n: int) -> None:
         self._total += n
-        if self._samples and now_mono - self._samples[-1][0] < 0.1:
+        # The first sample is where the window begins: what came after it must never be counted as before it.
+        if len(self._samples) > 1 and now_mono - self._samples[-1][0] < 0.1:
             self._samples[-1] = (self._samples[-1][0], self._total)
         else:
             self._samples.append((now_mono, self._total))

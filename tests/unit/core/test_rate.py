@@ -18,6 +18,17 @@ def test_the_first_outcomes_count_from_the_start() -> None:
     assert meter.per_s(2.0) == pytest.approx(5.0)
 
 
+def test_outcomes_that_come_right_after_the_start_count_too() -> None:
+    """A worker whose first items take milliseconds is not one that does nothing."""
+    meter = RateMeter()
+    meter.start(0.0)
+    for at in (0.01, 0.04, 0.08):
+        meter.add(at, 1)
+    assert meter.per_s(1.0) == pytest.approx(3.0)
+    meter.add(1.0, 7)
+    assert meter.per_s(2.0) == pytest.approx(5.0)
+
+
 def test_a_second_start_changes_nothing() -> None:
     meter = RateMeter()
     meter.start(0.0)
