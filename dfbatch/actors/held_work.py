@@ -144,6 +144,13 @@ class HeldWork:
             self.condition.notify_all()
         return back
 
+    def take_waiting(self) -> list[Chunk]:
+        """Chunks that were fetched ahead; they are not held any more."""
+        with self.condition:
+            back = list(self._waiting)
+            self._waiting.clear()
+        return back
+
     def recall(self, lease_ids: Iterable[int], reason: str) -> None:
         """Called with the lock held."""
         self._recalled.update(dict.fromkeys(lease_ids, reason))

@@ -171,7 +171,7 @@ class ExchangeReply:
 
 @dataclass(slots=True, eq=False)
 class Beat:
-    """A heartbeat. ``steps``: news of the steps of jobs."""
+    """A heartbeat. ``steps``: news of the steps of jobs. ``draining``: the worker is about to leave."""
 
     worker: str
     incarnation: str
@@ -180,6 +180,7 @@ class Beat:
     steps: tuple[StepReport, ...] = ()
     current: tuple[str, int, float] | None = None
     rss: int = 0
+    draining: bool = False
 
 
 @dataclass(slots=True, eq=False)

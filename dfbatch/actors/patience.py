@@ -24,15 +24,15 @@ class Patience:
 
     def __init__(self, stopping: threading.Event) -> None:
         self._stopping = stopping
-        self._last_contact = time.monotonic()
+        self.last_contact = time.monotonic()
 
     def answered(self) -> None:
         """The manager lives."""
-        self._last_contact = time.monotonic()
+        self.last_contact = time.monotonic()
 
     @property
     def is_over(self) -> bool:
-        return time.monotonic() - self._last_contact > LOST_MANAGER_S
+        return time.monotonic() - self.last_contact > LOST_MANAGER_S
 
     def call(self, call: Callable[[], _T]) -> _T | None:
         """Call until the manager answers; None when it is given up."""
@@ -44,7 +44,7 @@ class Patience:
                 if self.is_over:
                     self._stopping.set()
                 if self._stopping.wait(min(getattr(error, "retry_after_s", None) or delay, 2.0)):
-                    if time.monotonic() - self._last_contact > LAST_PATIENCE_S:
+                    if time.monotonic() - self.last_contact > LAST_PATIENCE_S:
                         return None
                     time.sleep(_PAUSE_S)
                 delay = min(delay * 1.7, 2.0)

@@ -37,6 +37,7 @@ from dfbatch.actors.position_mark import PositionMark
 from dfbatch.actors.time_limit import TIMEOUT_HEAD, TimeLimit
 from dfbatch.actors.vector_run import VectorRun
 from dfbatch.actors.verifier_store import VerifierStore
+from dfbatch.actors.vitals import Vitals
 from dfbatch.errors import VerifierUnusable
 from dfbatch.version import __version__
 
@@ -92,7 +93,11 @@ class Worker:
         self._meeting = threading.Lock()
         self._parked = False
         self._stopping = threading.Event()
+        self._ending = threading.Event()
         self._left = threading.Event()
+        self._beat_at = time.monotonic()
+        self._gone = False
+        self.failed = False
         self._work = HeldWork(self._stopping)
         self._patience = Patience(self._stopping)
         self._reuse: ReuseRun | None = None
@@ -102,7 +107,7 @@ class Worker:
         last_mark, stack = self._mark.last(), self._mark.take_stack()
         self._mark.clear()
         loops = {"exchange": self._exchange_loop, "heartbeat": self._heartbeat_loop}
-        threads = [_guarded(loop, f"{what} of worker {self.name}", self.stop) for what, loop in loops.items()]
+        threads = [_guarded(loop, f"{what} of worker {self.name}", self._fail) for what, loop in loops.items()]
         try:
             self._say_hello(last_mark, stack)
             for thread in threads:
@@ -110,6 +115,7 @@ class Worker:
             self._run_loop()
         finally:
             self.stop()
+            self._ending.set()
             started = [thread for thread in threads if thread.ident is not None]
             with self._work.condition:
                 parked = self._parked
@@ -126,6 +132,25 @@ class Worker:
 
     def wait_left(self, timeout_s: float | None = None) -> bool:
         return self._left.wait(timeout_s)
+
+    def leave_now(self) -> None:
+        """Report what is finished and give back all that is held, the item at hand too; then end the process."""
+        self.stop()
+        self._say_goodbye()
+
+    @property
+    def lost_its_manager(self) -> bool:
+        """True if the manager stayed away for longer than a worker waits."""
+        return self._patience.is_over
+
+    def vitals(self) -> Vitals:
+        running = self._work.running
+        job = None if running is None else f"{running.order.batch_id}-{self._context.job_index}"
+        return Vitals(self._beat_at, self._patience.last_contact, self._epoch > 0, self._stopping.is_set(), job)
+
+    def _fail(self) -> None:
+        self.failed = True
+        self.stop()
 
     # -------------------------------------------------------------------------------- run chunks
 
@@ -184,20 +209,22 @@ class Worker:
 
     def _exchange_loop(self) -> None:
         work, refused_at = self._work, -1.0
-        while True:
+        while not self._gone:
             with work.condition:
                 if self._idle_s is not None and work.idle_s() > self._idle_s:
                     self._stopping.set()
                 while not (work.outbox.has_unsent or self._stopping.is_set() or work.has_room(refused_at)):
                     work.condition.wait(timeout=0.5)
                 if self._stopping.is_set() and not work.outbox.has_unsent:
-                    return
+                    break
                 message = self._next_exchange(refused_at)
             reply = self._exchange(message)
             if reply is None:
                 return
             self._parked = False
             refused_at = self._take_reply(message, reply)
+        for chunk in work.take_waiting():
+            self._hand_back(chunk)  # the item at hand may take long; nobody has to wait for it to get these
 
     def _next_exchange(self, refused_at: float) -> Exchange:
         """Called with the lock held."""
@@ -240,7 +267,8 @@ class Worker:
             self.stop()
 
     def _heartbeat_loop(self) -> None:
-        while not self._stopping.wait(HEARTBEAT_S):
+        while not self._ending.wait(HEARTBEAT_S):
+            self._beat_at = time.monotonic()
             beat = self._beat()
             try:
                 control = self._manager.heartbeat(beat)
@@ -260,7 +288,8 @@ class Worker:
             leases = tuple(chunk.lease_id for chunk in self._work.chunks())
         current = None if running is None else (running.order.batch_id, self._context.job_index, time.time())
         steps = self._context.take_steps()
-        return Beat(self.name, self.incarnation, self._epoch, leases, steps, current, _resident_bytes())
+        rss, draining = _resident_bytes(), self._stopping.is_set()
+        return Beat(self.name, self.incarnation, self._epoch, leases, steps, current, rss, draining)
 
     # ------------------------------------------------------------------------- hello and goodbye
 
@@ -292,11 +321,13 @@ class Worker:
     def _meet_again(self, epoch: int) -> None:
         """The manager of ``epoch`` is gone, or has forgotten this worker. Only one of the threads says hello."""
         with self._meeting:
-            if self._epoch == epoch:
+            if self._epoch == epoch and not self._gone:
                 self._say_hello(None, "")
 
     def _say_goodbye(self) -> None:
         """Whatever is left goes back with the goodbye: the manager returns the leases of a worker that left."""
+        self._ending.set()
+        self._gone = True
         if not self._patience.is_over:
             with self._work.condition:
                 outcomes = self._work.outbox.take_unsent()
@@ -307,11 +338,6 @@ class Worker:
             except UNREACHABLE as error:
                 _logger.warning("Worker %s left without a goodbye: %s", self.name, error)
         self._mark.remove()
-
-    def _leave_if_idle(self) -> None:
-        """Called with the lock held."""
-        if self._idle_s is not None and self._work.idle_s() > self._idle_s:
-            self.stop()
 
 
 def _guarded(loop: Callable[[], None], what: str, stop: Callable[[], None]) -> threading.Thread:

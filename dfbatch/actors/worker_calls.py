@@ -83,7 +83,7 @@ class WorkerCalls(EffectPerformer):
             return Control(self.state.epoch, say_hello=True)
         self.beats[beat.worker] = beat
         self._keep_steps(beat.steps)
-        self.perform(self.state.handle(events.Heartbeat(beat.worker, beat.lease_ids), self.now()))
+        self.perform(self.state.handle(events.Heartbeat(beat.worker, beat.lease_ids, beat.draining), self.now()))
         return self._control(beat.worker)
 
     async def hand_back(self, worker: str, lease_id: int) -> None:

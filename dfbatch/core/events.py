@@ -73,6 +73,8 @@ class BatchRecovered:
     purged_index: Indices = field(default_factory=lambda: np.empty(0, np.int64))
     lost: str | None = None
     """Why its stream ended before its time, or None."""
+    cancelled_index: Indices = field(default_factory=lambda: np.empty(0, np.int64))
+    """Jobs whose present generation was cancelled by their handles, whether or not they have an outcome by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +151,11 @@ class HandedBack:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The worker lives, and holds these leases."""
+    """The worker lives, and holds these leases. ``draining``: it takes nothing more and is about to leave."""
 
     worker: str
     lease_ids: tuple[int, ...]
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,8 @@ def on_heartbeat(books: Books, event: Heartbeat, now: Instant) -> list[Effect]:
     if worker is None:
         return []
     worker.seen_at = now.mono
+    if event.draining:
+        worker.draining, worker.wants, worker.state = True, False, WorkerState.DRAINING
     foreign = []
     for lease_id in event.lease_ids:
         lease = books.leases.get(lease_id)
