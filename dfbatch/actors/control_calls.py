@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dfbatch.actors.recovering import stop_detail
+from dfbatch.actors.recovering import encode_ranges, stop_detail
 from dfbatch.actors.submit_calls import SubmitCalls
-from dfbatch.core import events
+from dfbatch.core import control, events
 from dfbatch.core.batch import BatchStop
 from dfbatch.core.states import BatchState, JobState
 
@@ -40,8 +40,17 @@ class ControlCalls(SubmitCalls):
         self.perform(self.state.handle(events.BatchStopped(batch_id, stop), self.now()))
 
     async def cancel_job(self, batch_id: str, index: int) -> None:
+        """A waiting job becomes ``cancelled``; one that runs keeps the outcome it gets, but is not tried again.
+
+        Durable before it is carried out. Raises InvalidInput for a job that is not there; one that has ended stays.
+        """
         await self.ready_to_write()
-        self.perform(self.state.handle(events.JobsCancelled(batch_id, np.array([index], np.int64)), self.now()))
+        indices = control.without_outcome(self.state, batch_id, np.array([index], np.int64))
+        if not len(indices):
+            return
+        await self.noted("jobs_cancelled", batch_id, {"ranges": encode_ranges(indices)})
+        if batch_id in self.state.batches:
+            self.perform(self.state.handle(events.JobsCancelled(batch_id, indices), self.now()))
 
     async def set_priority(self, batch_id: str, priority: int) -> None:
         await self.ready_to_write()

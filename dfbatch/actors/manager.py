@@ -112,6 +112,7 @@ class Manager(RetentionCalls, WatchCalls, WorkerCalls):
         )
         self.state.submit_ids.update(opened.recovered.submit_ids)
         self.state.keys.update(opened.recovered.keys)
+        self.requests.update(opened.recovered.requests)
         self._replay_queues(opened, now)
         interrupted = opened.interrupted and not self.config.resume
         self.note("manager_started", detail={"pid": os.getpid(), "host": socket.gethostname()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,8 @@ from dfbatch.ledger.recovery import recover_batches
 _AT_ONCE = 64
 """Batches that are read back together."""
 _TRIES = 5
+_REQUESTS_KEPT = 10_000
+"""Answers to requests that are remembered, for callers who lost theirs."""
 _logger = logging.getLogger("dfbatch.manager")
 
 
@@ -41,6 +44,8 @@ class QueueCalls(ControlCalls):
     def __init__(self, config: ManagerConfig, pool: PoolPort, clock: Clock | None = None) -> None:
         super().__init__(config, pool, clock)
         self._changing = asyncio.Lock()
+        self.requests: OrderedDict[str, int] = OrderedDict()
+        """How many jobs each redrive and purge concerned, by the id that its caller drew."""
 
     async def set_queue(self, queue: str, changes: Mapping[str, Any], paused: bool | None = None) -> dict[str, Any]:
         """Change limits of a queue; they persist. Returns the policy in force. Raises InvalidInput."""
@@ -59,32 +64,47 @@ class QueueCalls(ControlCalls):
         async with self._changing:
             await super().cancel(batch_id, reason)
 
-    async def redrive(self, batch_id: str, indices: Indices | None = None) -> int:
+    async def cancel_job(self, batch_id: str, index: int) -> None:
+        """See ``ControlCalls.cancel_job``. In the ledger it stands in order with what is redriven."""
+        await self.ready_to_write()
+        await self._to_the_end(self._cancel_job(batch_id, index))
+
+    async def _cancel_job(self, batch_id: str, index: int) -> None:
+        async with self._changing:
+            await super().cancel_job(batch_id, index)
+
+    async def redrive(self, batch_id: str, indices: Indices | None = None, request: str = "") -> int:
         """Begin the next generation of jobs that failed, expired or were cancelled; returns how many.
 
+        A repeat of ``request`` begins none, and gets the same answer, in a later life of the manager too.
         Raises QueueFull if the queue has no room for them, InvalidInput while the batch is being stopped.
         """
         await self.ready_to_write()
-        return await self._to_the_end(self._redrive(batch_id, indices))
+        return await self._to_the_end(self._redrive(batch_id, indices, request))
 
-    async def redrive_dead(self, queue: str, keys: pa.Table) -> int:
+    async def redrive_dead(self, queue: str, keys: pa.Table, request: str = "") -> int:
         """Redrive those of the ``keys`` (``batch_id, job_index, generation``) that still are dead letters.
 
-        The generations make a repeated call harmless. All or nothing: raises QueueFull,
-        InvalidInput while one of the batches is being stopped, UnknownId for a queue that is not there.
+        The generations make a repeated call harmless, and ``request`` gives it the same answer. All or nothing:
+        raises QueueFull, InvalidInput while one of the batches is being stopped, UnknownId for a queue that is not there.
         """
         await self.ready_to_write()
-        return await self._to_the_end(self._redrive_dead(queue, keys))
+        return await self._to_the_end(self._redrive_dead(queue, keys, request))
 
-    async def purge_dead(self, queue: str, keys: pa.Table) -> int:
-        """Give up those of the ``keys`` that still are dead letters; returns how many. Their results stay."""
+    async def purge_dead(self, queue: str, keys: pa.Table, request: str = "") -> int:
+        """Give up those of the ``keys`` that still are dead letters; returns how many. Their results stay.
+
+        A repeat of ``request`` gets the same answer.
+        """
         await self.ready_to_write()
-        return await self._to_the_end(self._purge_dead(queue, keys))
+        return await self._to_the_end(self._purge_dead(queue, keys, request))
 
     # ------------------------------------------------------------------------------------ inside
 
-    async def _redrive(self, batch_id: str, indices: Indices | None) -> int:
+    async def _redrive(self, batch_id: str, indices: Indices | None, request: str) -> int:
         async with self._changing:
+            if request in self.requests:  # a repeat; what it redrove may have failed again since
+                return self.requests[request]
             if batch_id not in self.state.batches:
                 await self._bring_back(batch_id)
             batch = self.state.batch(batch_id)
@@ -93,19 +113,30 @@ class QueueCalls(ControlCalls):
                 await asyncio.sleep(0.02)
             can = control.redrivable(self.state, batch_id)
             chosen = can if indices is None else np.intersect1d(can, indices)
-            return await self._begin_again(batch.spec.queue, {batch_id: chosen} if len(chosen) else {})
+            await self._begin_again(batch.spec.queue, {batch_id: chosen} if len(chosen) else {}, request)
+            return self._answer(request, len(chosen))
 
-    async def _redrive_dead(self, queue: str, keys: pa.Table) -> int:
+    async def _redrive_dead(self, queue: str, keys: pa.Table, request: str) -> int:
         async with self._changing:
-            return await self._begin_again(queue, await self._still_dead(queue, keys))
+            n = await self._begin_again(queue, await self._still_dead(queue, keys), request)
+            return self._answer(request, n)
 
-    async def _purge_dead(self, queue: str, keys: pa.Table) -> int:
+    async def _purge_dead(self, queue: str, keys: pa.Table, request: str) -> int:
         async with self._changing:
             chosen = await self._still_dead(queue, keys)
-            await self._noted_each("purged", queue, chosen)
+            await self._noted_each("purged", queue, chosen, request)
             for batch_id, indices in chosen.items():
                 self.perform(self.state.handle(events.Purged(batch_id, indices), self.now()))
-            return sum(map(len, chosen.values()))
+            return self._answer(request, sum(map(len, chosen.values())))
+
+    def _answer(self, request: str, n: int) -> int:
+        """What was done for a request in all. A manager may have died before it had done everything."""
+        if not request:
+            return n
+        self.requests[request] = self.requests.get(request, 0) + n
+        while len(self.requests) > _REQUESTS_KEPT:
+            self.requests.popitem(last=False)
+        return self.requests[request]
 
     async def _still_dead(self, queue: str, keys: pa.Table) -> dict[str, Indices]:
         """Sorted indices by batch; batches that have none are left out. Raises UnknownId."""
@@ -130,7 +161,7 @@ class QueueCalls(ControlCalls):
                 chosen[batch_id] = numbers(common_rows(in_ledger[batch_id], mine).column("job_index"))
         return {batch_id: indices for batch_id, indices in chosen.items() if len(indices)}
 
-    async def _begin_again(self, queue: str, chosen: dict[str, Indices]) -> int:
+    async def _begin_again(self, queue: str, chosen: dict[str, Indices], request: str) -> int:
         """The next generation of these jobs: checked, durable, and then carried out."""
         n = sum(map(len, chosen.values()))
         for batch_id, indices in chosen.items():
@@ -140,7 +171,7 @@ class QueueCalls(ControlCalls):
         for batch_id, indices in chosen.items():
             self.state.reserve(queue, batch_id, len(indices))
         try:
-            await self._noted_each("redriven", queue, chosen)
+            await self._noted_each("redriven", queue, chosen, request)
         finally:
             for batch_id, indices in chosen.items():
                 self.state.reserve(queue, batch_id, -len(indices))
@@ -151,12 +182,12 @@ class QueueCalls(ControlCalls):
         await self._reopen([batch_id for batch_id in chosen if batch_id not in self.state.batches])
         return n
 
-    async def _noted_each(self, kind: str, queue: str, chosen: Mapping[str, Indices]) -> None:
+    async def _noted_each(self, kind: str, queue: str, chosen: Mapping[str, Indices], request: str) -> None:
         """One row in ``events`` per batch, all durable on return: rows are written in the order they are put."""
         left = len(chosen)
         for batch_id, indices in chosen.items():
             left -= 1
-            detail = {"ranges": encode_ranges(indices), "n": len(indices)}
+            detail = {"ranges": encode_ranges(indices), "n": len(indices), "request": request}
             if left:
                 self.note(kind, batch_id, queue, detail=detail)
             else:

@@ -73,6 +73,7 @@ def recovered_event(found: RecoveredBatch, interrupted: bool) -> BatchRecovered:
         priority=next((e["detail"]["priority"] for e in reversed(found.events) if e["kind"] == "priority"), None),
         stop=_stop(found.events),
         lost=sealed.get("reason"),
+        cancelled_index=_cancelled(found.events, n_jobs),
         redriven_at=next((e["at"].timestamp() for e in reversed(found.events) if e["kind"] == "redriven"), None),
     )
 
@@ -111,6 +112,16 @@ def _generations(events: list[dict[str, Any]], n_jobs: int) -> npt.NDArray[np.in
             for start, stop in event["detail"]["ranges"]:
                 generation[start:stop] += 1
     return generation
+
+
+def _cancelled(events: list[dict[str, Any]], n_jobs: int) -> npt.NDArray[np.int64]:
+    """Jobs cancelled by their handles in their present generation."""
+    cancelled = np.zeros(n_jobs, np.bool_)
+    for event in events:
+        if event["kind"] in ("jobs_cancelled", "redriven"):
+            for start, stop in event["detail"]["ranges"]:
+                cancelled[start:stop] = event["kind"] == "jobs_cancelled"
+    return np.flatnonzero(cancelled)
 
 
 def _purged(events: list[dict[str, Any]]) -> npt.NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import threading
 from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
@@ -216,7 +217,7 @@ class Batch:
             again = pc.is_in(table.column("status"), pa.array(["failed", "expired", "cancelled"]))
             chosen = Results(table.filter(again)).filter(where)
             indices = chosen.to_arrow().column("job_index").to_numpy()
-        return int(self._session.call("redrive", self._id, indices))
+        return int(self._session.call("redrive", self._id, indices, secrets.token_hex(16)))
 
     # -------------------------------------------------------------------------------------- faces
 

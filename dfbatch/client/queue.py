@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from dfbatch.client.dead_letters import DeadLetters, keys_of_queue, of_queue
@@ -80,7 +81,8 @@ class Queue:
         They begin their next generation with all tries before them; what happened so far is kept. All or nothing:
         raises QueueFull if the queue has no room for them. Raises UnknownId if there is no such queue.
         """
-        return int(self._session.call("redrive_dead", self._name, keys_of_queue(self._session, self._name, where)))
+        keys = keys_of_queue(self._session, self._name, where)
+        return int(self._session.call("redrive_dead", self._name, keys, secrets.token_hex(16)))
 
     def purge(self, where: Any = None) -> int:
         """Give its dead letters, or those that ``where`` chooses, up for good; returns how many.
@@ -88,7 +90,8 @@ class Queue:
         They are listed and redriven no more. Their rows in the results stay, and the ledger's ``events`` tell when
         which jobs were purged. Raises UnknownId if there is no such queue.
         """
-        return int(self._session.call("purge_dead", self._name, keys_of_queue(self._session, self._name, where)))
+        keys = keys_of_queue(self._session, self._name, where)
+        return int(self._session.call("purge_dead", self._name, keys, secrets.token_hex(16)))
 
     # --------------------------------------------------------------------------------------- face
 

@@ -8,7 +8,7 @@ from dfbatch.core.batch import Batch
 from dfbatch.core.books import Books
 from dfbatch.core.dead_letters import without_purged
 from dfbatch.core.effects import BatchReopened, Effect, Note, WorkAvailable
-from dfbatch.core.ending import begin_stop, decide, recall, stop_open_jobs
+from dfbatch.core.ending import BY_HANDLE, begin_stop, decide, recall, stop_open_jobs
 from dfbatch.core.events import (
     BatchPaused,
     BatchResumed,
@@ -57,10 +57,17 @@ def on_jobs_cancelled(books: Books, event: JobsCancelled, now: Instant) -> list[
     states = batch.jobs.state[indices]
     waiting = (states == JobState.QUEUED.code) | (states == JobState.RETRYING.code)
     batch.cancel_asked.update(indices[states == JobState.RUNNING.code].tolist())
-    reason = event.reason or "Cancelled by its handle."
+    reason = event.reason or BY_HANDLE
     effects = decide(books, batch, indices[waiting], JobState.CANCELLED, "", reason)
     books.place(batch, now)
     return effects
+
+
+def without_outcome(books: Books, batch_id: str, indices: Indices) -> Indices:
+    """Those of the jobs that a cancel would concern. Raises UnknownId or InvalidInput as ``JobsCancelled`` would."""
+    jobs = books.batch(batch_id).jobs
+    _check_indices(batch_id, indices, len(jobs))
+    return np.asarray(indices[~jobs.is_terminal(indices)])
 
 
 def redrivable(books: Books, batch_id: str) -> Indices:

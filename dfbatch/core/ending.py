@@ -17,19 +17,24 @@ from dfbatch.core.states import BatchState, JobState
 SLICE = 131_072
 """Rows written at once when ten million jobs are cancelled, so that other commits get their turn."""
 
+BY_HANDLE = "Cancelled by its handle."
+
 
 def decide(
-    books: Books, batch: Batch, indices: Indices, state: JobState, error_type: str, message: str
+    books: Books, batch: Batch, indices: Indices, state: JobState, error_type: str, message: str, stack: str = ""
 ) -> list[Effect]:
     """Give jobs an outcome that no worker reported. The move is at once; the rows are written in slices."""
     if not len(indices):
         return []
     books.move(batch, indices, state, f"decided {error_type or state}")
     batch.await_rows(indices, state)
-    return [_decided(batch, indices[k : k + SLICE], state, error_type, message) for k in range(0, len(indices), SLICE)]
+    parts = [indices[k : k + SLICE] for k in range(0, len(indices), SLICE)]
+    return [_decided(batch, part, state, error_type, message, stack) for part in parts]
 
 
-def _decided(batch: Batch, part: Indices, state: JobState, error_type: str, message: str) -> OutcomesDecided:
+def _decided(
+    batch: Batch, part: Indices, state: JobState, error_type: str, message: str, stack: str
+) -> OutcomesDecided:
     jobs = batch.jobs
     # Sorted neighbours are a slice, which copies nothing: ended jobs do not change before their rows are durable.
     neighbours = int(part[-1]) - int(part[0]) + 1 == len(part) and bool((np.diff(part) == 1).all())
@@ -43,6 +48,7 @@ def _decided(batch: Batch, part: Indices, state: JobState, error_type: str, mess
         jobs.deaths[rows],
         error_type,
         message,
+        stack,
     )
 
 

@@ -94,7 +94,8 @@ class WorkerHello:
 
     What it has to report of earlier leases (``OutcomesReported``, a timeout that ended
     its last incarnation too) goes before the hello, which ends the leases not held.
-    ``mark``: (lease id, job index) its last incarnation was at when it died, or None.
+    ``mark``: (lease id, job index) its last incarnation was at when it died, or None;
+    CONSTRUCTING in place of the index while it constructed the verifier.
     """
 
     worker: str
@@ -106,6 +107,8 @@ class WorkerHello:
     mark: tuple[int, int] | None = None
     capacity: int = 2
     """Leases it may hold at one time: the one it runs and those fetched ahead."""
+    death: Death | None = None
+    """How its last incarnation ended, if anything is known of that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,14 @@ import numpy as np
 from dfbatch.core.batch import LONGEST_RETURN_S, Batch, BatchSpec
 from dfbatch.core.books import Books
 from dfbatch.core.effects import Effect, Note, WorkAvailable
-from dfbatch.core.ending import ask_for_seal, end_if_done, stop_if_too_many_failed, stop_open_jobs
+from dfbatch.core.ending import (
+    BY_HANDLE,
+    ask_for_seal,
+    decide,
+    end_if_done,
+    stop_if_too_many_failed,
+    stop_open_jobs,
+)
 from dfbatch.core.events import BatchExtended, BatchRecovered, BatchSealed, BatchSubmitted, ProducerSeen
 from dfbatch.core.instant import Instant
 from dfbatch.core.job_table import TRIED_BEFORE
@@ -168,11 +175,13 @@ def on_recovered(books: Books, event: BatchRecovered, now: Instant) -> list[Effe
     books.queue(spec.queue).n_open += jobs.n_open
     books.batches[spec.batch_id] = batch
     books.remember(spec.batch_id, spec.submit_id, spec.key)
+    cancelled = event.cancelled_index[~jobs.is_terminal(event.cancelled_index)]
+    effects = decide(books, batch, cancelled, JobState.CANCELLED, "", BY_HANDLE)
     if event.stop is not None:
         batch.stopping = event.stop
-        return [*ask_for_seal(batch), *stop_open_jobs(books, batch, now)]
+        return [*effects, *ask_for_seal(batch), *stop_open_jobs(books, batch, now)]
     books.place(batch, now)
-    return [WorkAvailable(), *end_if_done(books, batch, now)]
+    return [*effects, WorkAvailable(), *end_if_done(books, batch, now)]
 
 
 def _recover_tries(batch: Batch, event: BatchRecovered, now: Instant) -> None:

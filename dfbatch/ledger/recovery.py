@@ -56,7 +56,8 @@ class Recovered:
     """``finished``: detail of ``batch_finished`` by batch id. ``submit_ids`` and ``keys`` lead to batch ids.
 
     ``queue_events``: events without a batch, in order. ``queue_of``: the queue of every batch. ``purged``: how many
-    dead letters of a batch were purged. ``retired``: batches that left the ledger, or are leaving it.
+    dead letters of a batch were purged. ``retired``: batches that left the ledger, or are leaving it. ``requests``:
+    by the id of a request, how many jobs it redrove or purged.
     """
 
     batches: list[RecoveredBatch] = field(default_factory=list)
@@ -67,6 +68,7 @@ class Recovered:
     queue_of: dict[str, str] = field(default_factory=dict)
     purged: dict[str, int] = field(default_factory=dict)
     retired: set[str] = field(default_factory=set)
+    requests: dict[str, int] = field(default_factory=dict)
 
 
 def recover(reader: LedgerReader) -> Recovered:
@@ -119,6 +121,9 @@ def _events(reader: LedgerReader, found: Recovered) -> dict[str, list[dict[str, 
             found.queue_events.append(event)
             continue
         of_batch.setdefault(batch_id, []).append(event)
+        request = event["detail"].get("request")
+        if request:
+            found.requests[request] = found.requests.get(request, 0) + int(event["detail"]["n"])
         if event["kind"] == "batch_finished":
             found.finished[batch_id] = event["detail"]
         elif event["kind"] == "redriven":

@@ -1,5 +1,6 @@
 """A manager may die at any moment: the next one goes on where the ledger ends."""
 
+import json
 from collections import Counter
 
 import pytest
@@ -18,6 +19,16 @@ def rows_by_job(path, batch_id):
     """How many terminal rows each (job, generation) has in the ledger."""
     table = LedgerReader(open_storage(path)).read("results", batch_id=batch_id)
     return Counter(zip(table.column("job_index").to_pylist(), table.column("generation").to_pylist(), strict=True))
+
+
+def events_of(path, batch_id, kind):
+    """The details of the events of one kind that are durable, in their order."""
+    rows = (
+        LedgerReader(open_storage(path))
+        .read("events", batch_id=batch_id)
+        .sort_by([("epoch", "ascending"), ("seq", "ascending")])
+    )
+    return [json.loads(row["detail"]) for row in rows.to_pylist() if row["kind"] == kind]
 
 
 def await_rows(batch, n):
@@ -254,3 +265,42 @@ def test_a_manager_that_was_replaced_ends_for_good_and_writes_nothing(life, gate
     with pytest.raises((LedgerFenced, ManagerUnavailable)):
         first.link().call("pause", batch.id)
     assert rows_by_job(ledger_path, batch.id) == {(k, 0): 1 for k in range(4)}
+
+
+def test_a_cancelled_job_stays_cancelled_in_the_next_life(life, make_gate, ledger_path):
+    gate = make_gate()
+    first = life(workers=1)
+    batch = first.client.map(gate, range(3))
+    gate.await_items()
+    batch[0].cancel()  # it runs
+    batch[2].cancel()  # it waits
+    assert events_of(ledger_path, batch.id, "jobs_cancelled") == [{"ranges": [[0, 1]]}, {"ranges": [[2, 3]]}]
+    first.crash()
+    gate.open()
+    again = life().client.attach(batch.id).wait(WAIT_S)
+    assert [job.status.value for job in again] == ["cancelled", "succeeded", "cancelled"]
+    assert gate.seen == [0, 1], "the manager that was killed had promised not to run the last one"
+    assert rows_by_job(ledger_path, batch.id) == {(k, 0): 1 for k in range(3)}
+
+
+def test_a_cancelled_job_that_was_redriven_is_run_in_the_next_life(life, make_gate, until):
+    gate = make_gate(is_open=True)
+    first = life()
+    first.client.queue("default").pause()
+    batch = first.client.map(gate, range(2))
+    batch[1].cancel()
+    until(batch[1].done)
+    assert first.link().call("redrive", batch.id) == 1
+    batch[0].cancel()
+    first.crash()
+    second = life()
+    second.client.queue("default").resume()
+    assert second.client.attach(batch.id).wait(WAIT_S).counts() == {"cancelled": 1, "succeeded": 1}
+    assert gate.seen == [1]
+
+
+def test_cancelling_a_job_that_has_ended_writes_nothing(life, ledger_path):
+    batch = life().client.map(lambda x: x, range(2)).wait(WAIT_S)
+    batch[0].cancel()
+    assert batch[0].result(WAIT_S) == 0
+    assert events_of(ledger_path, batch.id, "jobs_cancelled") == []

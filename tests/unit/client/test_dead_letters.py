@@ -8,6 +8,9 @@ import pyarrow.compute as pc
 import pytest
 
 import dfbatch
+from dfbatch.client.dead_letters import keys_of_queue
+from dfbatch.errors import ManagerUnavailable
+from dfbatch.ledger.reading import LedgerReader
 from dfbatch.testing import InProcess
 
 QUICK = dfbatch.Retry(max_attempts=3, initial_s=0.0, jitter=0.0)
@@ -271,3 +274,77 @@ def test_expired_jobs_are_dead_letters_too(client, fail):
     letters = client.queue("scans").dead_letters()
     assert letters["status"].to_pylist() == ["expired", "expired"]
     assert [c["outcome"] for c in letters.story(0)] == ["expired"]
+
+
+class LosesAnswers:
+    """A link that carries one call of a method out and loses its answer, as a kill of the manager after it would."""
+
+    def __init__(self, link, method):
+        self._link = link
+        self._method = method
+        self.lost = 0
+
+    def call(self, method, *arguments, timeout_s=30.0):
+        answer = self._link.call(method, *arguments, timeout_s=timeout_s)
+        if method == self._method and not self.lost:
+            self.lost += 1
+            raise ManagerUnavailable("The answer was lost.")
+        return answer
+
+
+@pytest.fixture
+def lose(client, monkeypatch):
+    """Makes the session of the client lose its next answer to a method."""
+
+    def run(method):
+        link = LosesAnswers(client._session.link, method)
+        monkeypatch.setattr(client._session, "link", link)
+        return link
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("method", "again"),
+    [
+        ("redrive", lambda batch, queue: batch.retry_failed()),
+        ("redrive_dead", lambda batch, queue: queue.redrive()),
+        ("purge_dead", lambda batch, queue: queue.purge()),
+    ],
+)
+def test_a_call_whose_answer_was_lost_is_carried_out_once_and_answered(client, fail, lose, method, again):
+    batch = fail(client)
+    link = lose(method)
+    assert again(batch, client.queue("scans")) == 6
+    assert link.lost == 1
+    batch.wait(20)
+    generations = LedgerReader(client._session.storage).read("results", batch_id=batch.id).column("generation")
+    assert pc.max(generations).as_py() == (0 if method == "purge_dead" else 1)
+
+
+@pytest.mark.parametrize("method", ["redrive", "redrive_dead"])
+def test_a_redrive_that_a_killed_manager_had_begun_is_not_begun_again(open_client, fail, method):
+    client = open_client()
+    batch = fail(client)
+    arguments = (batch.id, None) if method == "redrive" else ("scans", keys_of_queue(client._session, "scans"))
+    assert client._session.call(method, *arguments, "r1") == 6
+    assert batch.wait(20).counts() == {"succeeded": 4, "failed": 6}
+    client = open_client()
+    assert client._session.call(method, *arguments, "r1") == 6, "the answer of the first life"
+    assert client.attach(batch.id).wait(20).counts() == {"succeeded": 4, "failed": 6}
+    generations = client.attach(batch.id).results().to_arrow().column("generation")
+    assert pc.max(generations).as_py() == 1
+    assert client._session.call("redrive", batch.id, None, "r2") == 6, "another request is another redrive"
+
+
+def test_a_redrive_of_many_batches_cut_short_by_a_kill_is_finished_by_its_repeat(open_client, fail):
+    client = open_client()
+    batches = [fail(client, [1]), fail(client, [3])]
+    keys = keys_of_queue(client._session, "scans")
+    first = keys.filter(pc.equal(keys.column("batch_id"), batches[0].id))
+    assert client._session.call("redrive_dead", "scans", first, "r1") == 1
+    batches[0].wait(20)
+    client = open_client()
+    assert client._session.call("redrive_dead", "scans", keys, "r1") == 2
+    for batch in batches:
+        assert client.attach(batch.id).wait(20).results().to_arrow().column("generation").to_pylist() == [1]
