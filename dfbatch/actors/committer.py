@@ -10,21 +10,26 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from dfbatch.actors.outcome_rows import OutcomeRows, merged, with_commit_id
-from dfbatch.errors import LedgerError, LedgerFenced, StorageRefused, StorageUnusable
+from dfbatch.errors import CommitUnknown, LedgerError, LedgerFenced, StorageRefused, StorageUnusable
 from dfbatch.ledger.writer import CommitGroup, LedgerWriter
 
 GATHER_S = 0.25
 GATHER_MANY_S = 0.6
 MANY_ROWS = 50_000
-_TROUBLE = (LedgerError, StorageUnusable)
+UPKEEP_PAUSE_S = 10.0
+"""Upkeep that failed is tried again after so long."""
+_TROUBLE = (LedgerError, StorageUnusable, OSError)
 """What a storage that comes back, or is given room, no longer raises."""
+_T = TypeVar("_T")
 _logger = logging.getLogger("dfbatch.manager")
 
 
@@ -34,7 +39,9 @@ class Pending:
 
     ``tag`` comes back to the shell. ``alone``: a submit; it is refused rather than
     kept, so it never shares a commit with rows that must not be lost. ``fallback``
-    makes plain rows of outcomes whose own columns cannot be put together.
+    makes plain rows of outcomes whose own columns cannot be put together. ``lazy``:
+    nobody misses it for a moment, so it does not make an urgent commit longer.
+    ``low``: written after what else there is, on its own, and given up if it is refused.
     """
 
     build: Callable[[], OutcomeRows | dict[str, pa.Table]]
@@ -42,6 +49,8 @@ class Pending:
     n_rows: int = 0
     urgent: bool = False
     alone: bool = False
+    lazy: bool = False
+    low: bool = False
     fallback: Callable[[Exception], OutcomeRows] | None = None
     since: float = field(default_factory=time.monotonic)
 
@@ -70,7 +79,9 @@ class Committer:
         self._pending: list[Pending] = []
         self._stopping = False
         self._fenced: LedgerFenced | None = None
+        self._upkeep_at = 0.0
         self.backlog_rows = 0
+        self._commit_s: deque[float] = deque(maxlen=10_000)
         self._thread = threading.Thread(target=self._loop, name="dfbatch-committer", daemon=True)
         self._thread.start()
 
@@ -79,6 +90,10 @@ class Committer:
             self._pending.append(pending)
             self.backlog_rows += pending.n_rows
             self._condition.notify()
+
+    def take_commit_s(self) -> list[float]:
+        """Seconds that each commit since the last call took, those of low priority not counted."""
+        return [self._commit_s.popleft() for _ in range(len(self._commit_s))]
 
     def stop(self, timeout_s: float = 30.0) -> None:
         """Make everything durable that waits, then end the thread."""
@@ -96,8 +111,8 @@ class Committer:
                 self._keep_up()
                 continue
             submits = [p for p in batch if p.alone]
-            rest = [p for p in batch if not p.alone]
-            for part, keep in ((submits, False), (rest, True)):
+            rest = [p for p in batch if not p.alone and not p.low]
+            for part, keep in ((submits, False), (rest, True), ([p for p in batch if p.low], False)):
                 if part:
                     self._commit(part, keep)
             with self._condition:
@@ -114,12 +129,14 @@ class Committer:
                 many = sum(p.n_rows for p in self._pending) > MANY_ROWS
                 due = self._pending[0].since + (GATHER_MANY_S if many else GATHER_S)
                 if self._stopping or now >= due or any(p.urgent for p in self._pending):
-                    batch, self._pending = self._pending, []
+                    batch = [p for p in self._pending if not p.lazy or now >= p.since + GATHER_S or self._stopping]
+                    self._pending = [p for p in self._pending if p not in batch]
                     return batch
                 self._condition.wait(timeout=due - now)
 
     def _commit(self, part: list[Pending], keep: bool) -> None:
         tags = [p.tag for p in part]
+        begin = time.monotonic()
         try:
             self._write(self._group(part), keep)
         except LedgerFenced as error:
@@ -136,18 +153,27 @@ class Committer:
                 _logger.exception("A commit failed")
                 self._report(Done(tags, error))
         else:
+            if not part[0].low:
+                self._commit_s.append(time.monotonic() - begin)
             self._report(Done(tags))
 
     def _write(self, group: CommitGroup, keep: bool) -> None:
+        # Always the same group: a part of it may be in the ledger already, and must not get there twice.
+        self._insist(lambda: self._writer.commit(group), keep)
+
+    def _insist(self, work: Callable[[], _T], keep: bool) -> _T:
+        """Do it again while the storage makes trouble.
+
+        What need not be kept is refused instead, but only once it is certain that it is not in the ledger.
+        """
         delay, refused = 0.2, False
         while True:
             try:
-                self._writer.commit(group)
+                done = work()
             except LedgerFenced:
                 raise
             except _TROUBLE as error:
-                # Always the same group: a part of it may be in the ledger already, and must not get there twice.
-                if not keep or self._stopping:
+                if self._stopping or not (keep or isinstance(error, CommitUnknown)):
                     raise
                 if not refused:
                     refused = True
@@ -158,7 +184,7 @@ class Committer:
             else:
                 if refused:
                     self._refusing(None)
-                return
+                return done
 
     def _refuse_submits(self, error: Exception) -> None:
         """Whoever submits meanwhile is told, instead of waiting for as long as the storage refuses."""
@@ -173,14 +199,14 @@ class Committer:
         commit_id = self._writer.next_commit_id()
         tables: dict[str, list[pa.Table]] = {}
         for pending in part:
-            built = _built(pending)
+            built = self._insist(partial(_built, pending), not (pending.alone or pending.low))
             for name, table in _by_name(built, commit_id).items():
                 tables.setdefault(name, []).append(table)
         return CommitGroup({name: merged(parts) for name, parts in tables.items()}, commit_id)
 
     def _keep_up(self) -> None:
         """Merging, checkpoints and sweeping, one bounded step at a time, while nothing waits."""
-        if self._fenced is not None:
+        if self._fenced is not None or time.monotonic() < self._upkeep_at:
             return
         try:
             while self._writer.maintain(time.time()):
@@ -190,8 +216,11 @@ class Committer:
         except LedgerFenced as error:
             self._fenced = error
             self._report(Done([], error))
-        except LedgerError as error:
-            _logger.warning("Upkeep of the ledger failed, and is tried again: %s", error)
+        except Exception as error:
+            # Whatever it was: this thread must live on, because it is the one that makes rows durable.
+            self._upkeep_at = time.monotonic() + UPKEEP_PAUSE_S
+            expected = isinstance(error, _TROUBLE)
+            _logger.warning("Upkeep of the ledger failed, and is tried again: %s", error, exc_info=not expected)
 
 
 def _built(pending: Pending) -> OutcomeRows | dict[str, pa.Table]:

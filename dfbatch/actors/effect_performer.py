@@ -21,6 +21,7 @@ from dfbatch.core import effects as fx
 from dfbatch.core import events
 from dfbatch.core.leasing import room_left
 from dfbatch.core.states import FIRST_TERMINAL_CODE, JobState
+from dfbatch.errors import LedgerCorrupt
 from dfbatch.ledger.schemas import EVENTS
 
 _logger = logging.getLogger("dfbatch.manager")
@@ -97,7 +98,7 @@ class EffectPerformer(ReuseCalls):
             "seq": self.event_seq,
         }
         table = pa.Table.from_pylist([row], schema=EVENTS.arrow)
-        self.committer.put(Pending(lambda: {"events": table}, tag, 1, urgent=tag is not None))
+        self.committer.put(Pending(lambda: {"events": table}, tag, 1, urgent=tag is not None, lazy=tag is None))
 
     async def durable(self, pending: Pending) -> None:
         """Returns when the rows are in the ledger; raises what kept them out."""
@@ -124,6 +125,10 @@ class EffectPerformer(ReuseCalls):
         desk = self.desks[effect.batch_id]
         outcomes: Outcomes = effect.payload
         desk.tally(effect, outcomes)
+        started_at, duration_s = outcomes.started_at[effect.positions], outcomes.duration_s[effect.positions]
+        self.tallies.taken(
+            desk.row["queue"], effect.state, effect.error_class, desk.facts.queued_at, started_at, duration_s
+        )
         final = effect.state[effect.state >= FIRST_TERMINAL_CODE]
         counts = np.bincount(final, minlength=len(JobState)).astype(np.int64)
         worker = self.state.workers.get(effect.worker)
@@ -146,8 +151,12 @@ class EffectPerformer(ReuseCalls):
         def build() -> OutcomeRows:
             uris = None
             if desk.facts.kind == "verify":
-                # One thread reads payloads; this runs in the committer's.
-                uris = self.readers.submit(desk.payload.slice, effect.indices).result().column("uri")
+                try:
+                    # One thread reads payloads; this runs in the committer's.
+                    uris = self.readers.submit(desk.payload.slice, effect.indices).result().column("uri")
+                except LedgerCorrupt as error:
+                    # An outcome must not be lost with the name of its item.
+                    _logger.error("Outcomes of batch %s are kept without URIs: %s", effect.batch_id, error)
             return rows_of_decided(desk.facts, effect, uris, wall)
 
         self._put(build, RowsTag(effect.batch_id, counts), len(effect.indices))
@@ -210,6 +219,8 @@ class EffectPerformer(ReuseCalls):
                 if tag.batch_id:
                     total = counts.setdefault(tag.batch_id, np.zeros(len(JobState), np.int64))
                     total += tag.counts
+                    if tag.batch_id in self.desks:
+                        self.tallies.durable(self.desks[tag.batch_id].row["queue"], tag.counts)
                 if tag.worker is not None:
                     self.durable_seq[tag.worker] = max(self.durable_seq.get(tag.worker, 0), tag.seq)
                     self.wake(tag.worker)

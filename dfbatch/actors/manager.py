@@ -20,6 +20,7 @@ import numpy as np
 from dfbatch.actors.committer import Committer, Done
 from dfbatch.actors.manager_base import ManagerConfig, PoolPort
 from dfbatch.actors.messages import Description
+from dfbatch.actors.metrics_sampler import MetricsSampler
 from dfbatch.actors.opening import OpenedLedger, open_ledger
 from dfbatch.actors.recovering import INTERRUPTED, recovered_event, shelved_batches
 from dfbatch.actors.retention_calls import RetentionCalls
@@ -41,7 +42,7 @@ RECOVERY_GRACE_S = 2.0
 _logger = logging.getLogger("dfbatch.manager")
 
 
-class Manager(RetentionCalls, WatchCalls, WorkerCalls):
+class Manager(RetentionCalls, WatchCalls, WorkerCalls, MetricsSampler):
     """One manager of one ledger. Construct it cheaply; the first call begins the recovery."""
 
     def __init__(self, config: ManagerConfig, pool: PoolPort, clock: Clock | None = None) -> None:
@@ -114,6 +115,7 @@ class Manager(RetentionCalls, WatchCalls, WorkerCalls):
         self.state.keys.update(opened.recovered.keys)
         self.requests.update(opened.recovered.requests)
         self._replay_queues(opened, now)
+        self.begin_sampling(opened)
         interrupted = opened.interrupted and not self.config.resume
         self.note("manager_started", detail={"pid": os.getpid(), "host": socket.gethostname()})
         for found in opened.recovered.batches:
@@ -159,6 +161,7 @@ class Manager(RetentionCalls, WatchCalls, WorkerCalls):
                 self.keep_reuse_fresh()
                 self._release_desks()
                 self.retire_when_due()
+                self.sample_when_due()
             except Exception:
                 # The clock of the machine must not stop because of one tick.
                 _logger.exception("A tick failed")
@@ -209,6 +212,7 @@ class Manager(RetentionCalls, WatchCalls, WorkerCalls):
         self.wake_all()
         await self.pool.close()
         self.wake_all()
+        self.save_last_samples()
         if self.committing is not None:
             await asyncio.get_running_loop().run_in_executor(None, self.committing.stop)
         if self.opened is not None:

@@ -17,6 +17,7 @@ from dfbatch.actors.step_book import StepBook
 from dfbatch.clock import Clock, SystemClock
 from dfbatch.core.instant import Instant
 from dfbatch.core.manager import ManagerState
+from dfbatch.core.metrics import Tallies
 from dfbatch.errors import LedgerFenced, ManagerRecovering, StorageRefused
 
 READ_SILENCE_S = 30.0
@@ -89,6 +90,7 @@ class ManagerBase:
         self.beats: dict[str, Beat] = {}
         self.pids: dict[str, int] = {}
         self.step_book = StepBook()
+        self.tallies = Tallies()
         self.leaving: set[str] = set()
         self.dataset_reads: dict[str, float] = {}
         """Readers of Ray Datasets, and when they were last heard of (monotonic seconds)."""

@@ -21,7 +21,7 @@ from dfbatch.core import events
 from dfbatch.core.batch import BatchSpec
 from dfbatch.core.ids import new_batch_id
 from dfbatch.core.retry import Retry
-from dfbatch.errors import DfbatchError, InvalidInput, StorageRefused
+from dfbatch.errors import CommitUnknown, DfbatchError, InvalidInput, ManagerUnavailable, StorageRefused
 
 SEED_BYTES = 64 << 20
 
@@ -45,6 +45,9 @@ class SubmitCalls(EffectPerformer):
 
         Raises QueueFull, KeyConflict, StorageRefused; nothing was accepted then.
         """
+        repeated = await self._repeat_of(message.submit_id)
+        if repeated is not None:
+            return repeated
         await self.ready_to_write()
         content_of = await self._content_of(message.key)
         followers = await self.begin_reuse(message)
@@ -54,11 +57,21 @@ class SubmitCalls(EffectPerformer):
         spec = spec_of_row(row, message.n_jobs)
         existing = self.state.admit(spec, content_of).existing
         if existing is not None:
-            if existing in self._arriving:  # acknowledged means durable, for the repeat too
-                await asyncio.shield(self._arriving[existing].settled)
-            return existing
+            return await self._arrived(existing)
         await self._to_the_end(self._arrive(spec, row, message, followers))
         return spec.batch_id
+
+    async def _repeat_of(self, submit_id: str) -> str | None:
+        """The batch of an earlier call of this submit; nothing is written, so storage that refuses says nothing."""
+        await self.ready()
+        existing = self.state.submit_ids.get(submit_id) if submit_id else None
+        return None if existing is None else await self._arrived(existing)
+
+    async def _arrived(self, batch_id: str) -> str:
+        """Acknowledged means durable, for a repeat too. Raises what kept the submit out."""
+        if batch_id in self._arriving:
+            await asyncio.shield(self._arriving[batch_id].settled)
+        return batch_id
 
     async def _arrive(self, spec: BatchSpec, row: dict[str, Any], message: Submit, followers: Followers | None) -> None:
         """Write the rows, then let the batch begin; on failure its place is given back."""
@@ -72,13 +85,17 @@ class SubmitCalls(EffectPerformer):
             await self.durable(Pending(build, None, spec.n_jobs, urgent=True, alone=True))
         except BaseException as error:
             self.state.withdraw(spec)
-            arrival.settled.set_exception(error if isinstance(error, DfbatchError) else StorageRefused(str(error)))
+            told = _told(error)
+            arrival.settled.set_exception(told)
             arrival.settled.exception()  # nobody need have waited for it
-            raise
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise told from error
         else:
             desk = self.make_desk(row)
             self._seed(desk.payload, 0, message)
             effects = self.state.handle(events.BatchSubmitted(spec), self.now())
+            self.tallies.of(spec.queue).submitted += spec.n_jobs
             self.hold_followers(spec.batch_id, followers)
             self.perform(effects)
             self.pool.reconcile(self.workers_wanted())
@@ -141,6 +158,7 @@ class SubmitCalls(EffectPerformer):
             reuses = desk.order.reuses
             followers = await self.followers_of(desk.facts.kind, first, jobs, inputs) if reuses else None
             effects = self.state.handle(events.BatchExtended(batch_id, n, first), self.now())
+            self.tallies.of(batch.spec.queue).submitted += n
             self.hold_followers(batch_id, followers)
             self.perform(effects)
             return first + n
@@ -178,3 +196,10 @@ class SubmitCalls(EffectPerformer):
             table = payload_table(message.n_jobs, message.jobs, message.inputs)
             if table.nbytes <= SEED_BYTES:
                 self.readers.submit(payload.seed, table, first)
+
+
+def _told(error: BaseException) -> DfbatchError:
+    """What the caller of a submit hears. That nothing was accepted is said only if that is certain."""
+    if isinstance(error, CommitUnknown | asyncio.CancelledError):  # the manager ends before it could be told
+        return ManagerUnavailable(f"{error} The next manager knows; the same submit once more gets its answer.")
+    return error if isinstance(error, DfbatchError) else StorageRefused(str(error))

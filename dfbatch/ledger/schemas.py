@@ -181,9 +181,48 @@ EVENTS = TableSchema(
 )
 """Kinds: batch_finished, paused, resumed, cancelled, priority, redriven, purged, queue_policy, manager_started, ..."""
 
-TABLES: dict[str, TableSchema] = {t.name: t for t in (BATCHES, JOBS, RESULTS, ATTEMPTS, EVENTS)}
+METRICS = TableSchema(
+    "metrics",
+    1,
+    pa.schema(
+        [
+            ("at", INSTANT),
+            ("queue", pa.string()),
+            ("interval_s", pa.float64()),  # since the last sample: what rates and quantiles are of
+            *[(name, pa.int64()) for name in ("queued", "scheduled", "running", "retrying", "paused", "cancelling")],
+            *[(name, pa.int64()) for name in ("submitted", "succeeded", "failed", "cancelled", "expired")],
+            ("retried", pa.int64()),
+            ("returned", pa.int64()),  # sent back by an open circuit breaker, uncharged
+            *[(f"{name}_per_s", pa.float64()) for name in ("submitted", "finished", "failed")],
+            *[(f"run_{share}_s", pa.float64()) for share in ("p50", "p95", "p99")],
+            *[(f"wait_{share}_s", pa.float64()) for share in ("p50", "p95", "p99")],  # from submit to outcome
+            ("oldest_waiting_s", pa.float64()),
+            *[
+                (f"batches_{state}", pa.int32())
+                for state in ("submitting", "queued", "running", "paused", "stalled", "cancelling")
+            ],
+            *[
+                (f"workers_{state}", pa.int32())
+                for state in ("starting", "idle", "running", "draining", "breaker_open", "lost")
+            ],
+            ("breakers_open", pa.int32()),
+            ("open_breakers", pa.list_(pa.string())),
+            ("backlog_rows", pa.int64()),
+            ("duplicates_suppressed", pa.int64()),
+            ("worker_deaths", pa.int64()),
+            ("commits", pa.int64()),
+            ("commit_p50_s", pa.float64()),
+            ("commit_p99_s", pa.float64()),
+            ("epoch", pa.int64()),
+        ]
+    ),
+    keyed=False,
+)
+"""A row a sample and queue. From ``workers_starting`` on it tells of the manager, alike in all rows of a sample."""
 
-COMMIT_ORDER = ("inputs", "jobs", "batches", "attempts", "outputs", "results", "events")
+TABLES: dict[str, TableSchema] = {t.name: t for t in (BATCHES, JOBS, RESULTS, ATTEMPTS, EVENTS, METRICS)}
+
+COMMIT_ORDER = ("inputs", "jobs", "batches", "attempts", "outputs", "results", "events", "metrics")
 """Order within a group commit. What is written before ``batches`` or ``results`` is an orphan until those are."""
 
 
