@@ -6,6 +6,7 @@
     ├── UnknownId (KeyError)               no such batch, job, queue or worker
     ├── KeyConflict                        the same key with other work
     ├── QueueFull                          nothing of the submit was accepted
+    ├── ResourcesUnavailable               no node of the cluster could ever run the work
     ├── TimeoutError (TimeoutError)        waiting ended, the work goes on
     ├── ConnectError
     │   ├── ClusterUnreachable
@@ -22,6 +23,7 @@
     │   ├── LedgerTooNew
     │   ├── LedgerFenced                   a newer manager owns the tables
     │   └── StorageRefused                 a write failed; nothing was dropped
+    │       └── CommitUnknown              it may be durable or not; trying again tells
     ├── IllegalTransition                  a broken rule inside dfbatch
     ├── JobError                           what ``Job.result()`` raises
     │   ├── JobFailed
@@ -110,6 +112,10 @@ class QueueFull(DfbatchError):
         )
 
 
+class ResourcesUnavailable(DfbatchError):
+    """No node has, or could get, what a worker of the batch needs; nothing of the submit was accepted."""
+
+
 class TimeoutError(DfbatchError, builtins.TimeoutError):
     """Waiting ended before the work did; the work goes on."""
 
@@ -191,6 +197,10 @@ class LedgerFenced(LedgerError):
 
 class StorageRefused(LedgerError):
     """A write to the ledger failed; the rows are kept and tried again."""
+
+
+class CommitUnknown(StorageRefused):
+    """It cannot be told yet whether a commit is in the ledger for good; the same commit once more tells."""
 
 
 class IllegalTransition(DfbatchError):

@@ -174,6 +174,8 @@ class Committer:
                 raise
             except _TROUBLE as error:
                 if self._stopping or not (keep or isinstance(error, CommitUnknown)):
+                    if refused:
+                        self._refusing(None)  # nothing that must be kept waits
                     raise
                 if not refused:
                     refused = True

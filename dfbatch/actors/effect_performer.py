@@ -16,10 +16,11 @@ import pyarrow as pa
 from dfbatch.actors.committer import Done, Pending
 from dfbatch.actors.messages import Outcomes
 from dfbatch.actors.outcome_rows import OutcomeRows, bare_rows, rows_of_decided, rows_of_suspects, rows_of_taken
+from dfbatch.actors.pool_demand import demands
 from dfbatch.actors.reuse_calls import ReuseCalls
 from dfbatch.core import effects as fx
 from dfbatch.core import events
-from dfbatch.core.leasing import room_left
+from dfbatch.core.pool_size import Demand
 from dfbatch.core.states import FIRST_TERMINAL_CODE, JobState
 from dfbatch.errors import LedgerCorrupt
 from dfbatch.ledger.schemas import EVENTS
@@ -191,17 +192,9 @@ class EffectPerformer(ReuseCalls):
         }
         self.note("batch_finished", effect.batch_id, detail=detail)
 
-    def workers_wanted(self) -> int:
-        """Workers for the work that could run now; the pool keeps it within its limits."""
-        state, now = self.state, self.now()
-        waiting = running = 0
-        for batch in state.batches.values():
-            if batch.finished_as is None:
-                running += batch.n_running
-                if batch.has_ready_work() and now.mono >= batch.starts_at:
-                    # A limit of the queue is one of its workers too.
-                    waiting += min(batch.n_waiting, room_left(state, batch, now))
-        return waiting + running
+    def workers_wanted(self) -> list[Demand]:
+        """Workers for the work that could run now, by shape; the pool keeps them within its limits."""
+        return demands(self.state, self.desks, self.now())
 
     def confirm_after_backlog(self, worker: str, seq: int) -> None:
         """Tell the worker that a report without news is settled, once what came before it is durable."""

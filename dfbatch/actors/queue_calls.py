@@ -86,7 +86,7 @@ class QueueCalls(ControlCalls):
         """Redrive those of the ``keys`` (``batch_id, job_index, generation``) that still are dead letters.
 
         The generations make a repeated call harmless, and ``request`` gives it the same answer. All or nothing:
-        raises QueueFull, InvalidInput while one of the batches is being stopped, UnknownId for a queue that is not there.
+        raises QueueFull, InvalidInput while one of the batches is being stopped, UnknownId for an unknown queue.
         """
         await self.ready_to_write()
         return await self._to_the_end(self._redrive_dead(queue, keys, request))

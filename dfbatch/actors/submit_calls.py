@@ -20,8 +20,9 @@ from dfbatch.clock import Clock
 from dfbatch.core import events
 from dfbatch.core.batch import BatchSpec
 from dfbatch.core.ids import new_batch_id
+from dfbatch.core.resource_shape import ResourceShape
 from dfbatch.core.retry import Retry
-from dfbatch.errors import CommitUnknown, DfbatchError, InvalidInput, ManagerUnavailable, StorageRefused
+from dfbatch.errors import CommitUnknown, DfbatchError, InvalidInput, ManagerUnavailable, ResourcesUnavailable, StorageRefused
 
 SEED_BYTES = 64 << 20
 
@@ -50,6 +51,7 @@ class SubmitCalls(EffectPerformer):
             return repeated
         await self.ready_to_write()
         content_of = await self._content_of(message.key)
+        await self._check_placeable(message)
         followers = await self.begin_reuse(message)
         now = self.now()
         message = replace(message, options=self._with_queue_retry(message))
@@ -102,6 +104,12 @@ class SubmitCalls(EffectPerformer):
             arrival.settled.set_result(None)
         finally:
             del self._arriving[spec.batch_id]
+
+    async def _check_placeable(self, message: Submit) -> None:
+        """What asks for more than plain workers is refused if no node could ever run it."""
+        lacks = await self.pool.lacks(ResourceShape.of(message.shape)) if message.shape else None
+        if lacks is not None:
+            raise ResourcesUnavailable(lacks)
 
     def _with_queue_retry(self, message: Submit) -> dict[str, Any]:
         """A batch without a retry policy of its own keeps the one its queue has when it is submitted."""

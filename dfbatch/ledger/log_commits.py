@@ -1,5 +1,9 @@
 """The two ways to put an entry into a Delta log under exactly one version, or to be refused.
 
+A write that failed may have been carried out all the same: the entry has its name, and only the sync of its folder
+failed, or the answer was lost. So after a failure the log is read: ``StorageRefused`` means that the entry is not
+there, ``CommitUnknown`` that it is there or cannot be looked for, and that nobody may be told either way yet.
+
 ``OwnEntries`` creates the entry's file through a storage whose ``create`` is a compare-and-swap. ``DeltaTransactions``
 lets deltalake do it on stores where only its conditional puts are one (S3, GCS, Azure).
 """
@@ -15,7 +19,7 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Sc
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction, Transaction
 
-from dfbatch.errors import StorageRefused
+from dfbatch.errors import CommitUnknown, LedgerCorrupt, StorageRefused, StorageUnusable
 from dfbatch.ledger import delta_log
 from dfbatch.ledger.delta_log import Entry
 from dfbatch.ledger.storage import Storage
@@ -30,12 +34,15 @@ class LogCommits(Protocol):
         """Write version 0."""
 
     def commit(self, table: str, version: int, entry: Entry, schema: pa.Schema, now_ms: int) -> None:
-        """Write exactly ``version``. Raises StorageRefused if it is unknown whether it was written."""
+        """Write exactly ``version``; a repeat of an entry that is there makes it durable.
+
+        Raises StorageRefused if it was not written, CommitUnknown if that cannot be told.
+        """
 
 
 def log_commits(storage: Storage) -> LogCommits:
     """The way that fits a storage."""
-    return OwnEntries(storage) if storage.exclusive else DeltaTransactions(storage.root, storage.delta_options)
+    return OwnEntries(storage) if storage.exclusive else DeltaTransactions(storage)
 
 
 class OwnEntries:
@@ -56,15 +63,22 @@ class OwnEntries:
             *({"remove": delta_log.removal(p, now_ms, data_change=entry.drops_rows)} for p, _ in entry.removes),
             *({"add": file.add()} for file in entry.adds),
         ]
-        self._storage.create(delta_log.log_path(table, version), delta_log.encode(actions))
+        path = delta_log.log_path(table, version)
+        try:
+            self._storage.create(path, delta_log.encode(actions))
+        except (FileExistsError, StorageRefused) as error:
+            if not _stands(self._storage, path, entry, error):
+                raise
+            _make_durable(self._storage, path)
 
 
 class DeltaTransactions:
     """deltalake's commits, one try each. A handle is kept per table and never jumps over a version."""
 
-    def __init__(self, root: str, storage_options: Mapping[str, str] | None = None) -> None:
-        self._root = root
-        self._options = dict(storage_options or {}) or None
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._root = storage.root
+        self._options = dict(storage.delta_options) or None
         self._handles: dict[str, DeltaTable] = {}
 
     def create_table(self, table: str, schema: pa.Schema, configuration: Mapping[str, str], now_ms: int) -> None:
@@ -103,7 +117,8 @@ class DeltaTransactions:
             raise FileExistsError(delta_log.log_path(table, version)) from error
         except (DeltaError, OSError) as error:
             self._handles.pop(table, None)
-            raise StorageRefused(f"{self._uri(table)} could not be written: {error}. It is tried again.") from error
+            if not _stands(self._storage, delta_log.log_path(table, version), entry, error):
+                raise StorageRefused(f"{self._uri(table)} could not be written: {error}. It is tried again.") from error
 
     def _handle(self, table: str, version: int) -> DeltaTable:
         handle = self._handles.get(table)
@@ -116,6 +131,26 @@ class DeltaTransactions:
 
     def _uri(self, table: str) -> str:
         return f"{self._root}/{table}"
+
+
+def _stands(storage: Storage, path: str, entry: Entry, why: Exception) -> bool:
+    """True if the entry at ``path`` is this very commit. Raises CommitUnknown if it cannot be looked for."""
+    try:
+        found = delta_log.parse(storage.read(path), path)
+    except FileNotFoundError:
+        return False
+    except LedgerCorrupt:
+        return False  # not ours: an entry gets its name only when it is whole
+    except StorageUnusable as error:
+        raise CommitUnknown(f"It is not known whether {path} was written ({why}; {error}).") from error
+    return entry.commit is not None and found.commit == entry.commit and found.token == entry.token
+
+
+def _make_durable(storage: Storage, path: str) -> None:
+    try:
+        storage.sync(path)
+    except StorageRefused as error:
+        raise CommitUnknown(f"{path} was written, but may not outlast a power failure ({error}).") from error
 
 
 def _add_action(file: delta_log.DataFile) -> AddAction:

@@ -5,9 +5,10 @@ import threading
 import pyarrow as pa
 import pytest
 
+from dfbatch.actors import committer as committer_module
 from dfbatch.actors.committer import Committer, Done, Pending
 from dfbatch.actors.outcome_rows import OutcomeRows
-from dfbatch.errors import LedgerFenced, StorageRefused
+from dfbatch.errors import CommitUnknown, LedgerFenced, StorageRefused, StorageUnusable
 
 WAIT_S = 20.0
 
@@ -130,6 +131,80 @@ def test_a_refused_submit_is_refused_and_not_kept(committer, writer, news):
     assert news.done[0].tags == ["submit"]
     assert news.refusals == []
     assert writer.n_calls == 1
+
+
+def test_a_submit_of_which_it_is_not_known_whether_it_is_there_is_tried_until_it_is(committer, writer, news):
+    writer.script = [CommitUnknown("the folder could not be synced")] * 2
+    committer.put(Pending(rows(1), "submit", 1, urgent=True, alone=True))
+    news.wait()
+    assert news.done[0].error is None
+    assert writer.n_calls == 3
+    assert news.refusals == ["the folder could not be synced", None]
+
+
+def test_a_submit_that_was_unknown_and_then_surely_is_not_there_is_refused(committer, writer, news):
+    writer.script = [CommitUnknown("away"), StorageRefused("full")]
+    committer.put(Pending(rows(1), "submit", 1, urgent=True, alone=True))
+    news.wait()
+    assert type(news.done[0].error) is StorageRefused
+    assert news.refusals == ["away", None]
+
+
+def test_stopping_does_not_say_that_a_submit_is_refused_if_that_is_not_known(writer, news):
+    committer = Committer(writer, news.report, news.refusals.append)
+    writer.script = [CommitUnknown("away")] * 1000
+    committer.put(Pending(rows(1), "submit", 1, urgent=True, alone=True))
+    while not news.refusals:
+        threading.Event().wait(0.001)
+    committer.stop(timeout_s=WAIT_S)
+    assert isinstance(news.done[-1].error, CommitUnknown)
+
+
+@pytest.mark.parametrize("error", [OSError("I/O"), StorageUnusable("away")], ids=lambda error: type(error).__name__)
+def test_rows_that_need_the_storage_to_be_put_together_wait_for_it(committer, writer, news, error):
+    troubles = [error, error]
+
+    def build():
+        if troubles:
+            raise troubles.pop()
+        return rows(7)()
+
+    committer.put(Pending(build, "tag", 1, urgent=True))
+    news.wait()
+    assert news.done[0].error is None
+    assert [values_of(group) for group in writer.groups] == [[7]]
+
+
+def test_an_error_that_storage_did_not_name_is_trouble_of_the_storage_too(committer, writer, news):
+    writer.script = [OSError("stale file handle")]
+    committer.put(Pending(rows(1), "tag", 1, urgent=True))
+    news.wait()
+    assert news.done[0].error is None
+    assert writer.n_calls == 2
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("I/O"), StorageUnusable("away"), StorageRefused("full"), ZeroDivisionError("a fault of ours")]
+)
+def test_upkeep_that_fails_does_not_end_the_thread_and_is_tried_again(writer, news, monkeypatch, error):
+    monkeypatch.setattr(committer_module, "UPKEEP_PAUSE_S", 0.0)
+    troubles = [error]
+
+    def maintain(now_wall):
+        writer.upkeep += 1
+        if troubles:
+            raise troubles.pop()
+        return False
+
+    writer.maintain = maintain
+    committer = Committer(writer, news.report, news.refusals.append)
+    while writer.upkeep < 2:
+        assert committer._thread.is_alive()
+        threading.Event().wait(0.001)
+    committer.put(Pending(rows(1), "tag", 1, urgent=True))
+    news.wait()
+    assert news.done[0].error is None
+    committer.stop()
 
 
 def test_a_submit_never_shares_a_commit_with_rows_that_must_be_kept(committer, writer, news):

@@ -1,6 +1,8 @@
 """The manager as its callers meet it: submits, refusing storage, workers that die."""
 
+import errno
 import threading
+from concurrent.futures import CancelledError
 from dataclasses import replace
 
 import pytest
@@ -9,8 +11,9 @@ import dfbatch
 from dfbatch.actors.messages import Exchange, Hello, Submit
 from dfbatch.actors.verifier_code import pack
 from dfbatch.core.states import BatchState
-from dfbatch.errors import KeyConflict, StorageRefused, UnknownId
+from dfbatch.errors import DfbatchError, KeyConflict, ManagerUnavailable, StorageRefused, UnknownId
 from dfbatch.ledger import blobs
+from dfbatch.ledger.disk import Disk
 from dfbatch.ledger.item_codec import encode_items
 from dfbatch.version import __version__
 
@@ -59,6 +62,71 @@ def test_a_submit_that_is_repeated_gives_the_same_batch(life):
     assert hand_in(one, replace(message, submit_id="s2")) != first
     one.crash()
     assert hand_in(life(), message) == first
+
+
+class SyncFails(Disk):
+    """While ``failing`` is set, the entries of ``batches`` get their names, but their folder cannot be synced."""
+
+    def __init__(self):
+        self.failing = threading.Event()
+
+    def sync_folder(self, path):
+        if self.failing.is_set() and path.endswith("batches/_delta_log"):
+            raise OSError(errno.EIO, "Input/output error")
+        super().sync_folder(path)
+
+
+@pytest.fixture
+def half_written(life, until):
+    """``(life, disk, call)``: a submit ``s1`` of two items that is in the log, but cannot be made durable."""
+    begun = life()
+    disk = begun.manager.opened.writer.storage._disk = SyncFails()
+    sha = blobs.put(begun.client._session.storage, pack(double).data, "verifiers")
+    disk.failing.set()
+    call = begun.link().begin("submit", (submit_of([1, 2], "s1"), sha))
+    until(lambda: begun.manager.state.storage_refusing)
+    yield begun, disk, call
+    disk.failing.clear()
+
+
+def submit_ids(life):
+    return life.client._session.reader.read("batches").column("submit_id").to_pylist()
+
+
+def test_a_submit_that_is_written_but_not_durable_is_neither_refused_nor_acknowledged(half_written):
+    begun, disk, call = half_written
+    assert submit_ids(begun) == ["s1"]
+    repeat = begun.link().begin("submit", (submit_of([1, 2], "s1"), "0" * 64))
+    with pytest.raises(StorageRefused):
+        hand_in(begun, submit_of([3], "s2"))
+    assert not call.done()
+    assert not repeat.done()
+    disk.failing.clear()
+    batch_id = call.result(WAIT_S)
+    assert repeat.result(WAIT_S) == batch_id
+    assert begun.client.attach(batch_id).results(WAIT_S).values() == [2, 4]
+    assert submit_ids(begun) == ["s1"]
+    assert hand_in(begun, submit_of([3], "s2")) != batch_id
+
+
+def test_what_became_of_a_submit_that_was_not_durable_is_told_by_the_next_life(half_written, life):
+    begun, disk, call = half_written
+    begun.crash()
+    with pytest.raises((DfbatchError, CancelledError)) as told:
+        call.result(WAIT_S)
+    assert not isinstance(told.value, StorageRefused), "nobody may say that nothing was accepted"
+    disk.failing.clear()
+    second = life()
+    batch_id = second.link().call("submit", submit_of([1, 2], "s1"), "0" * 64)
+    assert second.client.attach(batch_id).results(WAIT_S).values() == [2, 4]
+    assert submit_ids(second) == ["s1"]
+
+
+def test_a_manager_that_stops_does_not_say_that_nothing_was_accepted_unless_it_knows(half_written):
+    begun, _, call = half_written
+    begun.link().call("shutdown", timeout_s=60.0)
+    with pytest.raises((ManagerUnavailable, CancelledError)):
+        call.result(WAIT_S)
 
 
 def test_the_repeat_of_a_submit_waits_for_its_rows(life, refuse, until):

@@ -110,14 +110,19 @@ class HastyDisk(Disk):
 
 
 class FailingDisk(HastyDisk):
-    """A disk on which the operation number ``fail_at`` fails; ``after`` means that it was carried out nevertheless."""
+    """A disk on which the operation number ``fail_at`` fails, and those after it until ``n_failures`` have failed.
 
-    def __init__(self, fail_at: int | None = None, *, after: bool = False, code: int = errno.ENOSPC) -> None:
-        self.fail_at, self.after, self.code, self.done = fail_at, after, code, 0
+    ``after`` means that they were carried out nevertheless.
+    """
+
+    def __init__(
+        self, fail_at: int | None = None, *, after: bool = False, code: int = errno.ENOSPC, n_failures: int = 1
+    ) -> None:
+        self.fail_at, self.after, self.code, self.n_failures, self.done = fail_at, after, code, n_failures, 0
 
     def _step(self, run: Callable[[], None]) -> None:
         self.done += 1
-        if self.done != self.fail_at:
+        if self.fail_at is None or not 0 <= self.done - self.fail_at < self.n_failures:
             return run()
         if self.after:
             run()
