@@ -190,8 +190,9 @@ class LedgerFenced(LedgerError):
 
     def __str__(self) -> str:
         return (
-            f"Table '{self.table}' belongs to the manager of epoch {self.other_epoch}; this one is of epoch "
-            f"{self.own_epoch} and has ended. Connect again to reach the new manager."
+            f"This ledger belongs to the manager of epoch {self.other_epoch} by now; the one of epoch {self.own_epoch} "
+            f"noticed at its table '{self.table}' and has ended. Nothing that was acknowledged is lost. "
+            f"Connect again to reach the new manager."
         )
 
 

@@ -218,7 +218,8 @@ class EffectPerformer(ReuseCalls):
                     self.durable_seq[tag.worker] = max(self.durable_seq.get(tag.worker, 0), tag.seq)
                     self.wake(tag.worker)
         if done.error is not None:
-            if not all(isinstance(tag, CallTag) for tag in done.tags):  # callers were told
+            # Callers were told; and that another manager has the ledger now says more than what it refused.
+            if self.fenced is None and not all(isinstance(tag, CallTag) for tag in done.tags):
                 self.reason = f"Rows could not be made durable: {done.error}"
                 _logger.error("%s", self.reason)
             return

@@ -18,9 +18,9 @@ from dataclasses import replace
 import numpy as np
 
 from dfbatch.actors.committer import Committer, Done
+from dfbatch.actors.health_calls import HealthCalls
 from dfbatch.actors.manager_base import ManagerConfig, PoolPort
 from dfbatch.actors.messages import Description
-from dfbatch.actors.metrics_sampler import MetricsSampler
 from dfbatch.actors.opening import OpenedLedger, open_ledger
 from dfbatch.actors.recovering import INTERRUPTED, recovered_event, shelved_batches
 from dfbatch.actors.retention_calls import RetentionCalls
@@ -42,7 +42,7 @@ RECOVERY_GRACE_S = 2.0
 _logger = logging.getLogger("dfbatch.manager")
 
 
-class Manager(RetentionCalls, WatchCalls, WorkerCalls, MetricsSampler):
+class Manager(RetentionCalls, WatchCalls, WorkerCalls, HealthCalls):
     """One manager of one ledger. Construct it cheaply; the first call begins the recovery."""
 
     def __init__(self, config: ManagerConfig, pool: PoolPort, clock: Clock | None = None) -> None:
@@ -154,10 +154,13 @@ class Manager(RetentionCalls, WatchCalls, WorkerCalls, MetricsSampler):
     async def _tick_loop(self) -> None:
         while self.status == "running":
             await asyncio.sleep(TICK_S)
+            if self.status != "running":
+                return
             try:
                 self.perform(self.state.handle(events.Tick(), self.now()))
                 self.spare_a_cpu()
                 self.pool.reconcile(self.workers_wanted())
+                self.perform(self.state.handle(events.PoolTroubled(self.pool.troubles()), self.now()))
                 self.keep_reuse_fresh()
                 self._release_desks()
                 self.retire_when_due()
@@ -189,7 +192,7 @@ class Manager(RetentionCalls, WatchCalls, WorkerCalls, MetricsSampler):
     def _fence(self, error: LedgerFenced) -> None:
         if self.status != "fenced":
             _logger.error("This manager has ended: %s", error)
-            self.status, self.reason = "fenced", str(error)
+            self.status, self.reason, self.fenced = "fenced", str(error), error
             self.wake_all()
             self.spawn(self._end_fenced())
 

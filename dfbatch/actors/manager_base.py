@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from dfbatch.actors.batch_desk import BatchDesk, desk_of
+from dfbatch.actors.breaker_book import BreakerBook
 from dfbatch.actors.committer import Committer
 from dfbatch.actors.messages import Beat
 from dfbatch.actors.opening import OpenedLedger
 from dfbatch.actors.step_book import StepBook
 from dfbatch.clock import Clock, SystemClock
+from dfbatch.core.idleness import IdleWatch
 from dfbatch.core.instant import Instant
 from dfbatch.core.manager import ManagerState
 from dfbatch.core.metrics import Tallies
+from dfbatch.core.pool_size import Demand
+from dfbatch.core.resource_shape import ResourceShape
 from dfbatch.errors import LedgerFenced, ManagerRecovering, StorageRefused
 
 READ_SILENCE_S = 30.0
@@ -45,6 +49,8 @@ class ManagerConfig:
     resume: bool = False
     idle_s: float = 60.0
     begun: bool = False
+    follows_cluster: bool = False
+    """The most workers are those that the cluster's CPUs allow, less one, as it grows and shrinks."""
 
 
 class PoolPort(Protocol):
@@ -54,8 +60,16 @@ class PoolPort(Protocol):
         """The manager runs: watch the workers that are there, and tell it when one dies."""
         ...
 
-    def reconcile(self, n_wanted: int) -> None:
-        """Start workers until as many as are wanted, and allowed, are there."""
+    def reconcile(self, demands: Sequence[Demand]) -> None:
+        """Start workers until as many of each shape are there as are wanted, and allowed; let go of those too many."""
+        ...
+
+    async def lacks(self, shape: ResourceShape) -> str | None:
+        """Why no worker of this shape can ever be placed, with what the cluster has; None if one can."""
+        ...
+
+    def troubles(self) -> Mapping[str, str]:
+        """Why nobody works, by the key of a shape; as of the last ``reconcile``."""
         ...
 
     def set_limits(self, low: int, high: int) -> None: ...
@@ -79,6 +93,8 @@ class ManagerBase:
         self.status = "starting"
         self.reason = ""
         self.recovery_s = 0.0
+        self.fenced: LedgerFenced | None = None
+        """How it learned that a newer manager owns the ledger; it has ended for good."""
         self.state = ManagerState(epoch=0)
         self.desks: dict[str, BatchDesk] = {}
         self.opened: OpenedLedger | None = None
@@ -90,7 +106,9 @@ class ManagerBase:
         self.beats: dict[str, Beat] = {}
         self.pids: dict[str, int] = {}
         self.step_book = StepBook()
+        self.breaker_book = BreakerBook()
         self.tallies = Tallies()
+        self.idle_watch = IdleWatch()
         self.leaving: set[str] = set()
         self.dataset_reads: dict[str, float] = {}
         """Readers of Ray Datasets, and when they were last heard of (monotonic seconds)."""
@@ -117,8 +135,8 @@ class ManagerBase:
     async def ready(self) -> None:
         """Raises ManagerRecovering or LedgerFenced unless calls can be answered."""
         await self.ensure_started()
-        if self.status == "fenced":
-            raise LedgerFenced("manager", self.state.epoch, self.state.epoch + 1)
+        if self.fenced is not None:
+            raise self.fenced
         if self.status != "running":
             raise ManagerRecovering(0.2, self.reason or self.status)
 
