@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from dfbatch.authenticity.authenticator import ContentAuthenticator
     from dfbatch.client.batch import Batch
     from dfbatch.client.client import Client, connect
+    from dfbatch.client.health import Health
     from dfbatch.client.job import Job
     from dfbatch.client.queue import Queue
     from dfbatch.client.results import Results
@@ -86,6 +87,7 @@ _LAZY = {
     "BatchState": "dfbatch.core.states",
     "Client": "dfbatch.client.client",
     "ContentAuthenticator": "dfbatch.authenticity.authenticator",
+    "Health": "dfbatch.client.health",
     "Job": "dfbatch.client.job",
     "JobState": "dfbatch.core.states",
     "ProgressSnapshot": "dfbatch.core.progress",
@@ -114,6 +116,7 @@ __all__ = [
     "DfbatchError",
     "DifferentConnection",
     "GpuOutOfMemory",
+    "Health",
     "HostOutOfMemory",
     "IllegalTransition",
     "InvalidInput",

@@ -16,6 +16,7 @@ from dfbatch.actors.outcome_rows import BatchFacts
 from dfbatch.actors.output_types import OutputTypes
 from dfbatch.actors.reuse_followers import Followers
 from dfbatch.core.effects import OutcomesTaken
+from dfbatch.core.resource_shape import ResourceShape
 from dfbatch.ledger.payload import PayloadReader
 
 MOST_ERROR_TYPES = 20
@@ -34,6 +35,7 @@ class BatchDesk:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     extending: asyncio.Lock = field(default_factory=asyncio.Lock)
     output_types: OutputTypes = field(default_factory=OutputTypes)
+    shape: ResourceShape = field(default_factory=ResourceShape)
     followers: Followers | None = None
     """Jobs that wait for an equal one; None unless outcomes are reused."""
 
@@ -70,4 +72,5 @@ def desk_of(row: Mapping[str, Any], reader: Any) -> BatchDesk:
         options,
         row["verifier_fingerprint"],
     )
-    return BatchDesk(dict(row), facts, order, PayloadReader(reader, row["batch_id"], row["inputs"]))
+    payload = PayloadReader(reader, row["batch_id"], row["inputs"])
+    return BatchDesk(dict(row), facts, order, payload, shape=ResourceShape.of(options.get("resources", {})))

@@ -6,23 +6,45 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayError
 
+from dfbatch.actors.cluster_view import ClusterWatch
 from dfbatch.actors.manager_base import ManagerBase, ManagerConfig
 from dfbatch.actors.worker_actor import WorkerActor, WorkerConfig
 from dfbatch.actors.worker_calls import WorkerCalls
+from dfbatch.core.pool_size import Demand, Limits, allot, excess
+from dfbatch.core.resource_shape import DEFAULT, ResourceShape
+from dfbatch.core.start_failures import StartFailures
 
 _logger = logging.getLogger("dfbatch.manager")
 WORKER_PREFIX = "dfbatch-worker"
 DRAIN_S = 10.0
+MOST_PENDING = 32
+"""Workers that are asked for and have no place yet. They are what Ray's autoscaler adds nodes for."""
 
 
 def worker_prefix(config: ManagerConfig) -> str:
     """Names of the workers of one manager begin with it."""
     return f"{WORKER_PREFIX}:{config.actor_name.partition(':')[2]}:"
+
+
+@dataclass(slots=True)
+class _Member:
+    """``is_here``: it has a place and works. ``has_come``: it once was. ``idle_since``: monotonic; None at work."""
+
+    handle: Any
+    shape: str
+    is_here: bool = False
+    has_come: bool = False
+    idle_since: float | None = None
+    n_done: int = 0
 
 
 class RayPool:
@@ -31,14 +53,18 @@ class RayPool:
     def __init__(self, config: ManagerConfig) -> None:
         self._config = config
         self._low, self._high = config.workers
+        self._follows_cluster = config.follows_cluster
         self._prefix = worker_prefix(config)
         self._numbers = itertools.count(1)
-        self._handles: dict[str, Any] = {}
+        self._members: dict[str, _Member] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._manager: WorkerCalls | None = None
         self._closing = False
         self._n_spared = 0
         self._let_gone: set[str] = set()
+        self._watch_cluster = ClusterWatch()
+        self._failures = StartFailures()
+        self._troubles: dict[str, str] = {}
 
     def attach(self, manager: ManagerBase) -> None:
         """Adopt the workers that a manager before this one has started."""
@@ -48,68 +74,145 @@ class RayPool:
             name = entry["name"]
             if entry["namespace"] == self._config.namespace and name.startswith(self._prefix):
                 with contextlib.suppress(ValueError):
-                    self._watch(name, ray.get_actor(name, self._config.namespace))
-        self.reconcile(0)
+                    handle = ray.get_actor(name, self._config.namespace)
+                    self._watch(name, handle, name[len(self._prefix) :].rpartition(":")[0] or DEFAULT)
+        self.reconcile(())
 
     def set_limits(self, low: int, high: int) -> None:
-        self._low, self._high = low, high
-        self._let_go()
+        self._low, self._high, self._follows_cluster = low, high, False
 
     def spare(self, n_cpus: int) -> None:
         self._n_spared = n_cpus
-        self._let_go()
 
-    def reconcile(self, n_wanted: int) -> None:
-        target = min(self._most, max(self._low, n_wanted))
-        while not self._closing and self._manager is not None and len(self._handles) < target:
-            self._start()
+    async def lacks(self, shape: ResourceShape) -> str | None:
+        view = await self._watch_cluster.fresh()
+        return None if view is None else view.lacks(shape)
 
-    @property
-    def _most(self) -> int:
-        return max(0, self._high - self._n_spared)
+    def troubles(self) -> dict[str, str]:
+        return self._troubles
 
-    def _let_go(self) -> None:
-        """Workers beyond the limit leave: first those that have nothing to do, then the newest."""
-        manager = self._manager
-        staying = [name for name in self._handles if name not in self._let_gone]
-        if manager is None or self._closing or len(staying) <= self._most:
+    # ------------------------------------------------------------------------------ how many
+
+    def reconcile(self, demands: Sequence[Demand]) -> None:
+        self._watch_cluster.refresh_when_due()
+        if self._closing or self._manager is None:
             return
-        at_work = {name for name, worker in manager.state.workers.items() if worker.leases}
-        idle = [name for name in staying if name not in at_work]
-        busy = [name for name in reversed(staying) if name in at_work]
-        chosen = [*idle, *busy][: len(staying) - self._most]
-        self._let_gone.update(chosen)
-        manager.leaving.update(chosen)
-        for name in chosen:
-            manager.wake(name)
+        self._look_at_members()
+        possible = self._note_troubles(demands)
+        limits = self._limits()
+        target = allot(possible, limits)
+        shapes = {demand.shape.key: demand.shape for demand in possible}
+        shapes.setdefault(DEFAULT, ResourceShape())
+        self._dismiss(target, limits)
+        n_pending = sum(not member.is_here for member in self._members.values())
+        present = Counter(member.shape for member in self._members.values())
+        for key, n in target.items():
+            while present[key] < n and len(self._members) < limits.high and n_pending < MOST_PENDING:
+                if not self._failures.may_start(key, time.monotonic()):
+                    break
+                self._start(shapes[key])
+                present[key] += 1
+                n_pending += 1
+            if n == 0 and any(d.shape.key == key and d.n_wanted for d in possible):
+                taken = f"All {limits.high} workers that may run are taken by work of other needs"
+                self._troubles.setdefault(key, f"{taken}; allow more with client.scale(min, max).")
+
+    def _limits(self) -> Limits:
+        """On a cluster that adds no nodes by itself, asking for more than it has only makes others wait."""
+        view = self._watch_cluster.view
+        if view is None:
+            return Limits(self._low, max(0, self._high - self._n_spared))
+        cpus = None if view.autoscales else view.total("CPU") - self._n_spared
+        high = max(1, int(view.total("CPU")) - 1) if self._follows_cluster else self._high
+        return Limits(self._low, high, cpus)
+
+    def _note_troubles(self, demands: Sequence[Demand]) -> list[Demand]:
+        """Remember why some shapes cannot run; the demands that can."""
+        view = self._watch_cluster.view
+        self._troubles = self._failures.reasons()
+        possible = []
+        for demand in demands:
+            reason = view.lacks(demand.shape) if view is not None and demand.n_wanted else None
+            if reason is None:
+                possible.append(demand)
+            else:
+                self._troubles[demand.shape.key] = reason
+        return possible
+
+    def _look_at_members(self) -> None:
+        """Who has come, and who has nothing to do since when."""
+        assert self._manager is not None
+        now = time.monotonic()
+        workers = self._manager.state.workers
+        for name, member in self._members.items():
+            worker = workers.get(name)
+            member.is_here = worker is not None and worker.lost_at is None
+            if worker is None or not member.is_here:
+                member.idle_since = None
+                continue
+            if not member.has_come:
+                member.has_come = True
+                self._failures.came_up(member.shape)
+            if worker.leases or worker.n_done != member.n_done:
+                member.idle_since, member.n_done = None, worker.n_done
+            elif member.idle_since is None:
+                member.idle_since = now
+
+    def _dismiss(self, target: dict[str, int], limits: Limits) -> None:
+        """Those too many leave at the next item; those not needed leave when they were idle for ``idle_s``."""
+        staying = {name: member for name, member in self._members.items() if name not in self._let_gone}
+        have = Counter(member.shape for member in staying.values())
+        must_go = excess(have, target, limits)
+        now = time.monotonic()
+        for key, n_have in have.items():
+            mine = [(name, member) for name, member in staying.items() if member.shape == key]
+            at_work = [name for name, member in mine if member.is_here and member.idle_since is None]
+            not_here = [name for name, member in mine if not member.is_here]
+            idle = [name for name, member in mine if member.idle_since is not None]
+            chosen = [*not_here, *idle, *reversed(at_work)][: must_go.get(key, 0)]
+            unneeded = max(0, n_have - target.get(key, 0))
+            tired = [n for n in idle if now - (staying[n].idle_since or now) >= self._config.idle_s]
+            chosen += [name for name in (*not_here, *tired) if name not in chosen][: max(0, unneeded - len(chosen))]
+            self._let_go(chosen)
+
+    def _let_go(self, names: list[str]) -> None:
+        assert self._manager is not None
+        for name in names:
+            self._let_gone.add(name)
+            if self._members[name].is_here:
+                self._manager.leaving.add(name)
+                self._manager.wake(name)
+            else:
+                # It has no place yet, and would only find one to leave it again.
+                ray.kill(self._members[name].handle)
+
+    # ------------------------------------------------------------------------------ start and watch
 
     async def close(self) -> None:
         """Ask all workers to leave, and end those that do not."""
         self._closing = True
         if self._manager is not None:
-            self._manager.leaving.update(self._handles)
+            self._manager.leaving.update(self._members)
             self._manager.wake_all()
-        handles = dict(self._handles)
-        for handle in handles.values():
+        for member in list(self._members.values()):
             with contextlib.suppress(RayActorError):
-                handle.stop.remote()
+                member.handle.stop.remote()
         until = asyncio.get_running_loop().time() + DRAIN_S
-        while self._handles and asyncio.get_running_loop().time() < until:
+        while any(member.is_here for member in self._members.values()) and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(0.05)
-        for handle in self._handles.values():
-            ray.kill(handle)
+        for member in self._members.values():
+            ray.kill(member.handle)
 
-    def _start(self) -> None:
-        name = self._prefix + str(next(self._numbers))
-        while name in self._handles:
-            name = self._prefix + str(next(self._numbers))
+    def _start(self, shape: ResourceShape) -> None:
+        prefix = self._prefix if shape.key == DEFAULT else f"{self._prefix}{shape.key}:"
+        name = next(name for n in self._numbers if (name := f"{prefix}{n}") not in self._members)
         config = WorkerConfig(
             name,
             self._config.storage_path,
             self._config.namespace,
             self._config.actor_name,
-            "default",
-            self._config.idle_s,
+            shape.key,
+            None,  # who is idle is for the pool to say: it knows how many must stay
         )
         actor = ray.remote(WorkerActor)
         handle = actor.options(
@@ -117,17 +220,18 @@ class RayPool:
             namespace=self._config.namespace,
             lifetime="detached",
             get_if_exists=True,
-            num_cpus=1,
             max_restarts=-1,
             max_task_retries=0,
             max_concurrency=4,
             enable_task_events=False,
+            scheduling_strategy="SPREAD",
+            **_ray_options(shape),
         ).remote(config)
-        self._watch(name, handle)
+        self._watch(name, handle, shape.key)
 
-    def _watch(self, name: str, handle: Any) -> None:
-        if name not in self._handles:
-            self._handles[name] = handle
+    def _watch(self, name: str, handle: Any, shape: str) -> None:
+        if name not in self._members:
+            self._members[name] = _Member(handle, shape)
             task = asyncio.get_running_loop().create_task(self._join(name, handle))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -141,18 +245,32 @@ class RayPool:
                 self._died(name, str(error))
                 await asyncio.sleep(0.1)
                 continue
-            except (ActorDiedError, RayActorError) as error:
+            except (ActorDiedError, RayError) as error:
                 self._died(name, str(error))
+                self._did_not_here_up(name, str(error))
             else:
                 if failure:
                     _logger.warning("Worker %s failed: %s", name, failure)
                     self._died(name, failure)
+                    self._did_not_here_up(name, failure)
                 # It left in good order; the actor process is of no more use.
                 ray.kill(handle)
-            self._handles.pop(name, None)
+            self._members.pop(name, None)
             self._let_gone.discard(name)
             return
 
     def _died(self, name: str, cause: str) -> None:
         if self._manager is not None:
             self._manager.worker_died(name, None, cause)
+
+    def _did_not_here_up(self, name: str, cause: str) -> None:
+        """A worker that never was there: the next one of its shape waits a little before it is tried."""
+        member = self._members.get(name)
+        known = self._manager is not None and name in self._manager.state.workers
+        if member is not None and not member.has_come and not known and name not in self._let_gone:
+            self._failures.failed(member.shape, cause, time.monotonic())
+
+
+def _ray_options(shape: ResourceShape) -> dict[str, Any]:
+    """What Ray must give to a worker of this shape. Zero CPUs are said too: Ray's own default is another."""
+    return {"num_cpus": 1, **shape.declared()}

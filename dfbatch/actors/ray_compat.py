@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,41 @@ def root_cause(error: Any) -> BaseException | None:
     """The exception that a remote call raised, out of Ray's wrapper."""
     cause = getattr(error, "cause", None)
     return cause if isinstance(cause, BaseException) else None
+
+
+def why_no_runtime_env(env: Mapping[str, Any]) -> str | None:
+    """Why Ray would refuse this runtime environment, or None."""
+    from ray.runtime_env import RuntimeEnv
+
+    try:
+        RuntimeEnv(**env)
+    except (TypeError, ValueError, KeyError, AttributeError, AssertionError, OSError) as error:
+        return f"is refused by Ray: {str(error).strip() or type(error).__name__}"
+    return None
+
+
+def autoscaler_facts() -> tuple[bool, list[dict[str, float]]]:
+    """Whether nodes may be added to this cluster by themselves, and what those would have, as far as that is known.
+
+    Clusters that tell Ray their node groups are believed. Otherwise an autoscaler shows itself by the types of its
+    nodes: those of nodes that somebody started by hand have no type, or one that only repeats the node's id.
+    """
+    from ray._private import ray_constants
+    from ray._private.state import state
+    from ray._private.worker import global_worker
+    from ray.core.generated import autoscaler_pb2
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    worker: Any = global_worker
+    messages: Any = autoscaler_pb2
+    config = state.get_cluster_config()
+    groups = [g for g in config.node_group_configs if g.max_count] if config is not None else []
+    if groups:
+        return True, [{name: float(amount) for name, amount in g.resources.items()} for g in groups]
+    report = _internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS)
+    known = json.loads(report).get("autoscaler_report", {}) if report else {}
+    types = {*known.get("active_nodes", {}), *known.get("pending_launches", {})}
+    reply = messages.GetClusterResourceStateReply()
+    reply.ParseFromString(worker.gcs_client.get_cluster_resource_state())
+    types |= {node.ray_node_type_name for node in reply.cluster_resource_state.node_states}
+    return any(kind and not kind.startswith("node_") for kind in types), []

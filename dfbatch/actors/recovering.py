@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from dfbatch.core.batch import BatchSpec, BatchStop
 from dfbatch.core.events import BatchRecovered
 from dfbatch.core.policy import BatchPolicy
+from dfbatch.core.resource_shape import ResourceShape
 from dfbatch.core.states import BatchState, JobState
 from dfbatch.ledger.ranges import decode_ranges
 from dfbatch.ledger.recovery import Recovered, RecoveredBatch
@@ -30,13 +31,14 @@ def spec_of_row(row: Mapping[str, Any], n_jobs: int) -> BatchSpec:
         queue=row["queue"],
         priority=row["priority"] or 0,
         policy=BatchPolicy.of(options),
-        shape=options.get("shape", "default"),
+        shape=ResourceShape.of(options.get("resources", {})).key,
         name=row["name"],
         submit_id=row["submit_id"] or "",
         key=row["key"],
         content=options.get("content", ""),
         submitted_at=row["submitted_at"].timestamp(),
         sealed=row["n_jobs"] >= 0,
+        verifier=row["verifier_fingerprint"] or row["batch_id"],
     )
 
 

@@ -22,7 +22,14 @@ from dfbatch.core.batch import BatchSpec
 from dfbatch.core.ids import new_batch_id
 from dfbatch.core.resource_shape import ResourceShape
 from dfbatch.core.retry import Retry
-from dfbatch.errors import CommitUnknown, DfbatchError, InvalidInput, ManagerUnavailable, ResourcesUnavailable, StorageRefused
+from dfbatch.errors import (
+    CommitUnknown,
+    DfbatchError,
+    InvalidInput,
+    ManagerUnavailable,
+    ResourcesUnavailable,
+    StorageRefused,
+)
 
 SEED_BYTES = 64 << 20
 
@@ -106,7 +113,9 @@ class SubmitCalls(EffectPerformer):
             del self._arriving[spec.batch_id]
 
     async def _check_placeable(self, message: Submit) -> None:
-        """What asks for more than plain workers is refused if no node could ever run it."""
+        """What no node could ever run is refused, unless it repeats what was accepted once."""
+        if message.key in self.state.keys:
+            return
         lacks = await self.pool.lacks(ResourceShape.of(message.shape)) if message.shape else None
         if lacks is not None:
             raise ResourcesUnavailable(lacks)

@@ -16,6 +16,7 @@ from dfbatch.ledger.schemas import BATCHES, JOBS
 
 def batch_row(message: Submit, batch_id: str, verifier_sha: str, wall: float) -> dict[str, Any]:
     """The row in ``batches``; ``n_jobs`` is -1 while a stream is not sealed."""
+    resources = {"resources": dict(message.shape)} if message.shape else {}
     return {
         "batch_id": batch_id,
         "name": message.name,
@@ -30,7 +31,7 @@ def batch_row(message: Submit, batch_id: str, verifier_sha: str, wall: float) ->
         "verifier_name": message.verifier_name,
         "verifier_fingerprint": message.verifier_fingerprint,
         "inputs": None if message.inputs is None else inputs_table_name(message.inputs.schema),
-        "options": json.dumps({**message.options, "items": message.items, "content": message.content}),
+        "options": json.dumps({**message.options, **resources, "items": message.items, "content": message.content}),
         "client_version": message.client_version,
     }
 

@@ -29,7 +29,7 @@ class WorkerConfig:
     namespace: str
     manager_name: str
     shape: str
-    idle_s: float
+    idle_s: float | None
 
 
 class WorkerActor:

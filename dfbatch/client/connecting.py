@@ -80,6 +80,7 @@ def _with_ray(settings: Settings, storage: Storage, address: str | None, resume:
             workers=(low, high),
             resume=resume,
             begun=True,
+            follows_cluster=settings.workers is None and session.mode == "cluster",
         )
         link = cluster.start_manager(config)
     except BaseException:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dfbatch.core.policy import BatchPolicy
+from dfbatch.core.resource_shape import RESOURCE_NAMES
 from dfbatch.core.retry import Retry
 from dfbatch.errors import InvalidInput, InvalidType
 
@@ -29,6 +30,8 @@ class SubmitOptions:
     name: str | None
     own_retry: bool = True
     reuse: str = "never"
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    """As given, in Ray's words; see ``client.resources``."""
 
     def as_json(self) -> dict[str, Any]:
         """Without a retry policy of its own, so that the batch gets that of its queue."""
@@ -42,7 +45,7 @@ def submit_options(
     given: Mapping[str, Any], *, name: str | None, default_queue: str, default_timeout_s: float | None
 ) -> SubmitOptions:
     """Raises InvalidInput that names the option and what is allowed."""
-    known = {"queue", "priority", "key", "tags", "reuse", *_POLICY}
+    known = {"queue", "priority", "key", "tags", "reuse", *_POLICY, *RESOURCE_NAMES}
     for option in given:
         if option not in known:
             raise InvalidInput(option, "is no option of a submit", f"There are: {', '.join(sorted(known))}")
@@ -62,6 +65,7 @@ def submit_options(
         None if name is None else _text("name", name, 200),
         retry is not None,
         _reuse(given.get("reuse", "never")),
+        {name: given[name] for name in RESOURCE_NAMES if given.get(name) is not None},
     )
 
 

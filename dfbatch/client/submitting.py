@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from typing import Any
 
 from dfbatch.actors.messages import Submit
 from dfbatch.actors.verifier_code import PackedVerifier
 from dfbatch.client.batch import Batch
 from dfbatch.client.feeding import Feeder
 from dfbatch.client.options import SubmitOptions
+from dfbatch.client.resources import shape_of
 from dfbatch.client.session import Session
 from dfbatch.client.sources import Payload, Stream
-from dfbatch.errors import InvalidInput
 from dfbatch.ledger import blobs
 from dfbatch.version import __version__
 
@@ -21,18 +22,17 @@ def submit(
     session: Session, kind: str, packed: PackedVerifier, source: Payload | Stream, options: SubmitOptions
 ) -> Batch:
     """Make a batch of ``source``; returns when it is durable. A stream goes on being read in a thread."""
-    _check_resources(packed)
+    shape = shape_of(packed.resources, options.resources).declared()
     session.check_open()
-    session.call("health")
     verifier_sha = _store_verifier(session, packed.data)
     if isinstance(source, Payload):
-        message = _message(kind, packed, source, options, sealed=True)
+        message = _message(kind, packed, source, options, shape, sealed=True)
         _store_blobs(session, source)
         return Batch(session, session.call("submit", message, verifier_sha, timeout_s=120.0), source.n)
     feeder = Feeder(session, source)
     try:
         first = feeder.first()
-        message = _message(kind, packed, first, options, sealed=False)
+        message = _message(kind, packed, first, options, shape, sealed=False)
         batch_id = session.call("submit", message, verifier_sha, timeout_s=120.0)
         if _is_repeat(session, batch_id, message):
             feeder.close()
@@ -44,7 +44,9 @@ def submit(
     return Batch(session, batch_id)
 
 
-def _message(kind: str, packed: PackedVerifier, first: Payload, options: SubmitOptions, *, sealed: bool) -> Submit:
+def _message(
+    kind: str, packed: PackedVerifier, first: Payload, options: SubmitOptions, shape: dict[str, Any], *, sealed: bool
+) -> Submit:
     return Submit(
         submit_id=secrets.token_hex(16),
         kind=kind,
@@ -62,6 +64,7 @@ def _message(kind: str, packed: PackedVerifier, first: Payload, options: SubmitO
         key=options.key,
         queue=options.queue,
         priority=options.priority,
+        shape=shape,
         sealed=sealed,
     )
 
@@ -87,17 +90,6 @@ def _store_blobs(session: Session, payload: Payload) -> None:
     """Bytes given by value are in the ledger before the submit is acknowledged."""
     for data in payload.new_blobs.values():
         blobs.put(session.storage, data)
-
-
-def _check_resources(packed: PackedVerifier) -> None:
-    more = {k: v for k, v in packed.resources.items() if not (k == "num_cpus" and v <= 1) and v}
-    if more:
-        name, value = next(iter(more.items()))
-        raise InvalidInput(
-            f"verifier.{name}",
-            f"asks for {value!r}, but workers of this version have one CPU each and nothing else",
-            "Leave the declaration out, or run on workers that have what it needs anyway",
-        )
 
 
 def _content(packed: PackedVerifier, payload: Payload, whole: bool) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dfbatch.core.batch import Batch
+from dfbatch.core.breaker_seen import BreakerSeen
+from dfbatch.core.death import UNKNOWN, Death
 from dfbatch.core.instant import Instant
 from dfbatch.core.lease import Lease
 from dfbatch.core.order import ServiceOrder
@@ -69,7 +71,11 @@ class Worker:
     draining: bool = False
     wants: bool = False
     restarts: int = 0
+    death: Death = UNKNOWN
+    """What the notice of its death said, if there was one."""
     n_done: int = 0
+    breakers: tuple[BreakerSeen, ...] = ()
+    """Its circuit breakers, as it last told of them."""
     rate: RateMeter = field(default_factory=RateMeter)
 
 
@@ -96,6 +102,8 @@ class Books:
         """Ended batches that are not in memory but have dead letters."""
         self.suspects_since: dict[str, float] = {}
         """Monotonic, by batch in line: since when suspects wait for a worker that holds nothing."""
+        self.pool_troubles: dict[str, str] = {}
+        """Why no worker of a shape can be had, by its key."""
         self.storage_refusing: str | None = None
         self.hold_leases_until = 0.0
         """Monotonic: after a recovery, workers get this long to say what they still hold."""

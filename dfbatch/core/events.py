@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dfbatch.core.batch import BatchSpec, BatchStop
+from dfbatch.core.breaker_seen import BreakerSeen
+from dfbatch.core.death import Death
 from dfbatch.core.policy import QueuePolicy
 from dfbatch.core.ready import Indices
 
@@ -162,6 +165,21 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakersSeen:
+    """How all circuit breakers of a worker are."""
+
+    worker: str
+    breakers: tuple[BreakerSeen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolTroubled:
+    """Why no worker can be had, by shape; every shape that is not named is well."""
+
+    reasons: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerLost:
     """The worker's process ended. Its leases wait a little for the mark of the next incarnation."""
 
@@ -288,6 +306,8 @@ Event = (
     | Committed
     | HandedBack
     | Heartbeat
+    | BreakersSeen
+    | PoolTroubled
     | WorkerLost
     | WorkerLeft
     | BatchPaused

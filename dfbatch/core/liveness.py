@@ -6,9 +6,10 @@ from dfbatch.core.batch import Batch, BatchStop
 from dfbatch.core.books import LEASE_TERM_S, MARK_GRACE_S, Books, Worker
 from dfbatch.core.effects import Effect, Note, Recall, WorkAvailable
 from dfbatch.core.ending import ask_for_seal, stop_by_rule
-from dfbatch.core.events import Tick
+from dfbatch.core.events import PoolTroubled, Tick
 from dfbatch.core.instant import Instant
 from dfbatch.core.leasing import may_lease, take_back
+from dfbatch.core.resting import all_rest
 from dfbatch.core.sharing import share_out
 from dfbatch.core.states import JobState
 from dfbatch.core.suspicion import settle_death
@@ -39,6 +40,12 @@ def on_tick(books: Books, event: Tick, now: Instant) -> list[Effect]:
     return effects
 
 
+def on_pool_troubled(books: Books, event: PoolTroubled, now: Instant) -> list[Effect]:
+    """What is wrong with the pool shows in the batches at the next tick."""
+    books.pool_troubles = dict(event.reasons)
+    return []
+
+
 def _notice_wall_jump(books: Books, now: Instant) -> list[Effect]:
     last, books.last_wall = books.last_wall, now
     if last is None:
@@ -52,7 +59,7 @@ def _settle_the_lost(books: Books, now: Instant) -> list[Effect]:
     effects: list[Effect] = []
     for worker in list(books.workers.values()):
         if worker.lost_at is not None and now.mono - worker.lost_at >= MARK_GRACE_S:
-            effects += settle_death(books, worker, None, now)
+            effects += settle_death(books, worker, None, worker.death, now)
             del books.workers[worker.name]
     return effects
 
@@ -115,10 +122,15 @@ def stall_reason(books: Books, batch: Batch, now: Instant) -> str | None:
     """Why nobody claims the work of the batch, or None if nothing is wrong."""
     if batch.paused is not None or batch.stopping is not None or now.mono < batch.starts_at:
         return None
+    if (resting := all_rest(books, batch)) is not None:
+        return resting
     if batch.resting_since is not None and now.mono - batch.resting_since >= STALL_S:
         return "a dependency does not answer: its circuit breaker sends every item back"
     if batch.n_waiting == 0 or batch.n_running:
         return None
+    trouble = books.pool_troubles.get(batch.spec.shape)
+    if trouble is not None and not books.live_workers(batch.spec.shape):
+        return trouble  # nothing is gained by waiting until it may be said
     if now.mono - batch.last_claim < STALL_S:
         return None
     queue = books.queue(batch.spec.queue)

@@ -13,7 +13,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dfbatch.core import control, dead_letters, events, following, leasing, liveness, outcomes, presence, submitting
+from dfbatch.core import (
+    control,
+    dead_letters,
+    events,
+    following,
+    leasing,
+    liveness,
+    outcomes,
+    presence,
+    resting,
+    submitting,
+)
 from dfbatch.core.batch import BatchSpec
 from dfbatch.core.books import Books
 from dfbatch.core.effects import Effect
@@ -30,6 +41,8 @@ _RULES: dict[type, Callable[[Books, Any, Instant], list[Effect]]] = {
     events.LeaseRequested: leasing.on_requested,
     events.HandedBack: leasing.on_handed_back,
     events.Heartbeat: leasing.on_heartbeat,
+    events.BreakersSeen: resting.on_breakers,
+    events.PoolTroubled: liveness.on_pool_troubled,
     events.WorkerLost: presence.on_lost,
     events.WorkerLeft: presence.on_left,
     events.OutcomesReported: outcomes.on_reported,

@@ -16,6 +16,7 @@ import os
 import tempfile
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from dfbatch.actors.verifier_store import VerifierStore
 from dfbatch.actors.worker import Worker
 from dfbatch.client.client import Client
 from dfbatch.clock import Clock
+from dfbatch.core.pool_size import Demand, Limits, allot
+from dfbatch.core.resource_shape import ResourceShape
 from dfbatch.errors import DfbatchError
 from dfbatch.ledger.storage import open_storage
 
@@ -39,13 +42,14 @@ class ThreadPool:
         self._low, self._high = low, high
         self._marks = marks
         self._workers: dict[str, Worker] = {}
+        self._shapes: dict[str, str] = {}
         self._threads: list[threading.Thread] = []
         self._link: LocalLink | None = None
         self._closing = False
 
     def attach(self, manager: ManagerBase) -> None:
         self._link = LocalLink(manager, asyncio.get_running_loop())
-        self.reconcile(0)
+        self.reconcile(())
 
     def set_limits(self, low: int, high: int) -> None:
         self._low, self._high = low, high
@@ -53,17 +57,32 @@ class ThreadPool:
     def spare(self, n_cpus: int) -> None:
         """Threads take no CPU of Ray's from anybody."""
 
-    def reconcile(self, n_wanted: int) -> None:
+    async def lacks(self, shape: ResourceShape) -> str | None:
+        """A thread runs work of any shape: code for a GPU is tested without one."""
+        return None
+
+    def troubles(self) -> Mapping[str, str]:
+        return {}
+
+    def reconcile(self, demands: Sequence[Demand]) -> None:
         self._workers = {name: w for name, w in self._workers.items() if not w.wait_left(0)}
-        target = min(self._high, max(self._low, n_wanted))
-        while self._link is not None and not self._closing and len(self._workers) < target:
+        for key, n in allot(demands, Limits(self._low, self._high)).items():
+            self._start(key, n)
+
+    def _start(self, shape: str, target: int) -> None:
+        while self._link is not None and not self._closing and self._n_of(shape) < target:
             name = f"thread-{len(self._threads) + 1}"
             mark = PositionMark(self._marks, name)
-            worker = Worker(name, LinkedManager(self._link), VerifierStore(open_storage(self._storage_path)), mark)
+            worker = Worker(
+                name, LinkedManager(self._link), VerifierStore(open_storage(self._storage_path)), mark, shape=shape
+            )
             thread = threading.Thread(target=worker.run, name=name, daemon=True)
-            self._workers[name] = worker
+            self._workers[name], self._shapes[name] = worker, shape
             self._threads.append(thread)
             thread.start()
+
+    def _n_of(self, shape: str) -> int:
+        return sum(self._shapes[name] == shape for name in self._workers)
 
     async def close(self) -> None:
         self._closing = True

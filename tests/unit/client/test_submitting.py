@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dfbatch.core.resource_shape import ResourceShape
 from dfbatch.errors import InvalidInput, StorageInUse
 from dfbatch.ledger import blobs
 from dfbatch.ledger.reading import LedgerReader
@@ -61,10 +62,28 @@ def test_the_same_code_is_stored_once(client, reader):
 
 
 @pytest.mark.parametrize(("name", "value"), [("num_gpus", 1), ("num_cpus", 4), ("memory", 1 << 30)])
-def test_resources_that_no_worker_has_are_refused_at_the_call(client, name, value):
+def test_a_verifier_that_declares_resources_runs_on_workers_of_its_own_shape(client, name, value):
     verifier = type("Hungry", (), {"__call__": lambda self, item: item, name: value})
-    with pytest.raises(InvalidInput, match=rf"verifier\.{name}: asks for {value}"):
+    assert client.map(verifier, [1]).results(WAIT_S).values() == [1]
+    shape = ResourceShape.of({name: value}).key
+    assert shape in {worker["shape"] for worker in client.workers()} - {"default"}
+
+
+@pytest.mark.parametrize(("name", "value"), [("num_gpus", -1), ("num_cpus", 1.5), ("memory", "4g"), ("resources", 3)])
+def test_resources_that_cannot_be_are_refused_at_the_call(client, name, value):
+    verifier = type("Wrong", (), {"__call__": lambda self, item: item, name: value})
+    with pytest.raises(InvalidInput, match=rf"^verifier\.{name}: "):
         client.map(verifier, [1])
+    with pytest.raises(InvalidInput, match=rf"^{name}: "):
+        client.map(len, ["item"], **{name: value})
+
+
+def test_an_option_wins_over_what_the_verifier_declares(client):
+    verifier = type("Hungry", (), {"__call__": lambda self, item: item, "num_cpus": "many", "num_gpus": 8})
+    batch = client.map(verifier, [1], num_cpus=2, num_gpus=0)
+    assert batch.results(WAIT_S).values() == [1]
+    (row,) = [row for row in client._session.reader.batches().to_pylist() if row["batch_id"] == batch.id]
+    assert json.loads(row["options"])["resources"] == {"num_cpus": 2}
 
 
 def test_one_cpu_is_what_a_worker_has(client):
