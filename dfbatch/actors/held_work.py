@@ -91,6 +91,12 @@ class HeldWork:
 
     # ----------------------------------------------------------------------- the thread that talks
 
+    def wait_for_news(self, longest_s: float) -> None:
+        """Until there is something to send or the worker stops."""
+        with self.condition:
+            if not self.outbox.has_unsent and not self._stopping.is_set():
+                self.condition.wait(timeout=longest_s)
+
     def begin_sending(self) -> tuple[Outcomes, ...]:
         """What has to be sent now. Called with the lock held."""
         outcomes = self.outbox.take_unsent()

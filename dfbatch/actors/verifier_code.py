@@ -139,7 +139,7 @@ def _check(verifier: Any, init: dict[str, Any]) -> None:
 
 def _dumps(verifier: Any, init: dict[str, Any], own: str) -> bytes:
     """Every local module by value; if one of them cannot travel so, the verifier's own alone."""
-    local = [module for module in list(sys.modules.values()) if _is_local(module)]
+    local = _local_modules()
     try:
         with _by_value(local):
             return bytes(cloudpickle.dumps((verifier, init), protocol=5))
@@ -160,6 +160,24 @@ def _by_value(modules: list[ModuleType]) -> Iterator[None]:
         finally:
             for module in added:
                 cloudpickle.unregister_pickle_by_value(module)
+
+
+class _LocalModules:
+    """The modules of this process that are local; looked for again only when something was imported."""
+
+    def __init__(self) -> None:
+        self._known: tuple[tuple[str, ModuleType], ...] = ()
+        self._local: list[ModuleType] = []
+
+    def __call__(self) -> list[ModuleType]:
+        known = tuple(sys.modules.items())
+        if known != self._known:
+            self._local = [module for _, module in known if _is_local(module)]
+            self._known = known
+        return list(self._local)
+
+
+_local_modules = _LocalModules()
 
 
 def _is_local(module: Any) -> bool:

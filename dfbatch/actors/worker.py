@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from dfbatch.actors.chunk_judge import ChunkJudge
 from dfbatch.actors.chunk_report import failed_outright
 from dfbatch.actors.chunk_run import LoadedVerifier
 from dfbatch.actors.context import JobContext
@@ -89,6 +90,7 @@ class Worker:
         self._idle_s = idle_s
         self._stack_file = stack_file
         self._context = JobContext()
+        self._breakers = self._context.breakers
         self._epoch = 0
         self._meeting = threading.Lock()
         self._parked = False
@@ -160,7 +162,11 @@ class Worker:
 
     def _run_chunk(self, chunk: Chunk) -> None:
         self._context.begin(lambda: self._work.is_cancelled(chunk))
-        for outcomes in self._outcomes(chunk, lambda: self._work.is_recalled(chunk)):
+        breakers = self._breakers
+        judge = ChunkJudge(breakers, chunk.order.fingerprint or chunk.order.batch_id)
+        if breakers.tries_again:
+            self._verifiers.forgive(chunk.order)
+        for outcomes in judge.sift(self._outcomes(chunk, lambda: breakers.halted or self._work.is_recalled(chunk))):
             self._work.report(outcomes)
         reason = self._work.finish(chunk)
         if reason is not None:
@@ -211,7 +217,7 @@ class Worker:
         work, refused_at = self._work, -1.0
         while not self._gone:
             with work.condition:
-                if self._idle_s is not None and work.idle_s() > self._idle_s:
+                if self._idle_s is not None and work.idle_s() > self._idle_s and not self._breakers.keeps_busy():
                     self._stopping.set()
                 while not (work.outbox.has_unsent or self._stopping.is_set() or work.has_room(refused_at)):
                     work.condition.wait(timeout=0.5)
@@ -234,7 +240,8 @@ class Worker:
         outcomes = self._work.begin_sending()
         self._parked = want and idle and not outcomes
         steps = self._context.take_steps() if outcomes else ()
-        return Exchange(self.name, self.incarnation, self._epoch, outcomes, want, idle, steps)
+        breakers = self._breakers.report()
+        return Exchange(self.name, self.incarnation, self._epoch, outcomes, want, idle, steps, breakers)
 
     def _exchange(self, message: Exchange) -> ExchangeReply | None:
         try:
@@ -250,17 +257,19 @@ class Worker:
                 work.outbox.put_back(message.outcomes)
             self._meet_again(message.epoch)
             return -1.0
+        self._breakers.confirm(message.breakers)
         if reply.chunk is not None:
             work.add(reply.chunk)
         self._obey(reply.control)
         got_nothing = message.want and reply.chunk is None
         if got_nothing and not message.idle and not message.outcomes and work.holds_no_chunk():
             # Nothing to run and nothing granted, but rows are not durable yet: do not ask in a tight circle.
-            self._stopping.wait(0.02)
+            work.wait_for_news(0.02)
         return time.monotonic() if got_nothing else -1.0
 
     def _obey(self, control: Control) -> None:
         self._work.obey(control)
+        self._breakers.obey(control.breaker_orders)
         for chunk in self._work.take_recalled():
             self._hand_back(chunk)
         if control.leave:
@@ -280,16 +289,21 @@ class Worker:
             if control.say_hello:
                 self._meet_again(beat.epoch)
             else:
+                self._breakers.confirm(beat.breakers)
                 self._obey(control)
 
     def _beat(self) -> Beat:
         with self._work.condition:
             running = self._work.running
             leases = tuple(chunk.lease_id for chunk in self._work.chunks())
-        current = None if running is None else (running.order.batch_id, self._context.job_index, time.time())
+        since = self._context.since()
+        current = None
+        if running is not None and since is not None:
+            current = (running.order.batch_id, self._context.job_index, since)
         steps = self._context.take_steps()
         rss, draining = _resident_bytes(), self._stopping.is_set()
-        return Beat(self.name, self.incarnation, self._epoch, leases, steps, current, rss, draining)
+        breakers = self._breakers.report()
+        return Beat(self.name, self.incarnation, self._epoch, leases, steps, current, rss, draining, breakers)
 
     # ------------------------------------------------------------------------- hello and goodbye
 
@@ -309,12 +323,14 @@ class Worker:
                 mark=mark,
                 timed_out=TIMEOUT_HEAD in stack,
                 stack=stack,
+                breakers=self._breakers.report(),
             )
         reply = self._patience.call(lambda: self._manager.hello(message))
         if reply is None:
             return
         with work.condition:
             self._epoch = reply.epoch
+            self._breakers.confirm(message.breakers)
             work.outbox.received(message.outcomes)
             work.recall({h.lease_id for h in message.held} - reply.kept, "not kept by the new manager")
 
@@ -331,9 +347,11 @@ class Worker:
         if not self._patience.is_over:
             with self._work.condition:
                 outcomes = self._work.outbox.take_unsent()
+            last = self._breakers.report()
             try:
-                if outcomes:
-                    self._manager.exchange(Exchange(self.name, self.incarnation, self._epoch, outcomes, False, False))
+                if outcomes or (last is not None and last.turns):
+                    who = (self.name, self.incarnation, self._epoch)
+                    self._manager.exchange(Exchange(*who, outcomes, False, False, breakers=last))
                 self._manager.leave(self.name, self.incarnation)
             except UNREACHABLE as error:
                 _logger.warning("Worker %s left without a goodbye: %s", self.name, error)

@@ -96,7 +96,7 @@ class Batch:
         n = len(self)
         if not -n <= index < n:
             raise IndexError(f"Batch {self._id} has {n:,} jobs; there is no job {index}.")
-        return Job(self._session, self._id, index % n)
+        return Job(self._session, self._id, index % n, is_alone=n == 1)
 
     def __iter__(self) -> Iterator[Job]:
         return (self[k] for k in range(len(self)))

@@ -15,10 +15,13 @@ from dfbatch.client.story import Story
 from dfbatch.core.ids import job_id
 from dfbatch.core.states import JobState
 from dfbatch.errors import DfbatchError, JobCancelled, JobError, JobExpired, JobFailed, TimeoutError, UnknownId
+from dfbatch.ledger.schemas import RESULTS
 from dfbatch.ledger.stories import story
 
 _POLL_S = 0.02
 _ERRORS = {JobState.FAILED: JobFailed, JobState.CANCELLED: JobCancelled, JobState.EXPIRED: JobExpired}
+_WITHOUT_INPUT = [*RESULTS.arrow.names, "output"]
+"""What a result is made of; carried columns are read only for who asks for the whole row."""
 _SEED_WORDS = {
     JobState.QUEUED: "started",
     JobState.SCHEDULED: "started",
@@ -45,10 +48,12 @@ class JobProgress:
 class Job:
     """One item of a batch. ``await job`` is ``job.result()``."""
 
-    def __init__(self, session: Session, batch_id: str, index: int) -> None:
+    def __init__(self, session: Session, batch_id: str, index: int, *, is_alone: bool = False) -> None:
         self._session = session
         self._batch_id = batch_id
         self._index = index
+        self._is_alone = is_alone
+        """Known to be the only job of its batch, which then ends with it."""
 
     @property
     def id(self) -> str:
@@ -95,12 +100,12 @@ class Job:
 
     def result(self, timeout: float | None = None) -> Any:
         """What the verifier returned; for ``verify`` the row as a dict. Raises JobFailed, JobCancelled, JobExpired."""
-        row = self.row(timeout)
+        row = self._wait_for(timeout, _WITHOUT_INPUT)
         error = _error_of(row)
         if error is not None:
             raise error
         if row["verdict"] is not None:
-            return row
+            return self.row(timeout)
         output = row.get("output")
         if isinstance(output, dict) and set(output) == {"value"}:
             return output["value"]
@@ -108,15 +113,18 @@ class Job:
 
     def exception(self, timeout: float | None = None) -> JobError | None:
         """The error of the job, or None if it succeeded."""
-        return _error_of(self.row(timeout))
+        return _error_of(self._wait_for(timeout, _WITHOUT_INPUT))
 
     def row(self, timeout: float | None = None) -> dict[str, Any]:
         """The whole row of the outcome. Raises dfbatch.TimeoutError after ``timeout`` seconds."""
+        return self._wait_for(timeout, None)
+
+    def _wait_for(self, timeout: float | None, columns: list[str] | None) -> dict[str, Any]:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             left = 5.0 if deadline is None else min(5.0, deadline - time.monotonic())
             if self._ended(max(0.0, left)):
-                row = self._row(None)
+                row = self._row(columns)
                 if row is not None:
                     return row
             if deadline is not None and time.monotonic() >= deadline:
@@ -142,12 +150,13 @@ class Job:
 
     def _ended(self, wait_s: float) -> bool:
         """True if there is, or is about to be, a terminal row of the present generation."""
-        snapshot = self._session.progress(self._batch_id, 0.0)
+        snapshot = self._session.progress(self._batch_id, wait_s if self._is_alone else 0.0)
         if snapshot.status.is_terminal:
             return True
-        if snapshot.total == 1:
+        if snapshot.total == 1 and not self._is_alone:
+            self._is_alone = True
             return self._session.progress(self._batch_id, wait_s).status.is_terminal
-        return self.status.is_terminal
+        return False if self._is_alone else self.status.is_terminal
 
     def _live(self) -> dict[str, Any] | None:
         """The job as the manager has it; None if the batch is not in its memory, or there is no manager."""

@@ -61,18 +61,23 @@ class Disk:
             os.close(descriptor)
 
 
+FEW_ROWS = 64
+"""Below it packing costs half of the writing and saves less than one block of the disk; a merge packs them later."""
+
+
 def write_parquet(where: object, table: pa.Table, row_group_size: int, dictionary: Sequence[str]) -> None:
     """Write ``table`` to a path or an open sink.
 
     The Arrow schema is left out of the file, so that columns that came dictionary-encoded read back as what they are.
     """
+    few = len(table) < FEW_ROWS
     pq.write_table(
         table,
         where,
         row_group_size=row_group_size,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=list(dictionary) or False,
+        compression="none" if few else "zstd",
+        compression_level=None if few else 1,
+        use_dictionary=False if few else list(dictionary) or False,
         write_statistics=[name for name in KEY_COLUMNS if name in table.column_names] or False,
         store_schema=False,
     )

@@ -133,7 +133,7 @@ def test_a_ledger_that_is_managed_elsewhere_can_be_read(ledger_path, make_gate):
         assert "read-only" in repr(reader)
         assert reader.last().id == open_batch.id
         assert reader.batches()["batch_id"].to_pylist() == owner.batches()["batch_id"].to_pylist()
-        seen = reader.attach(ended.id)
+        seen = reader.attach(ended.id).wait(WAIT_S)  # its end is told to the ledger a moment later
         assert seen.status is BatchState.SUCCEEDED
         assert seen.results().values() == [1, 2, 3, 4, 5]
         assert seen[2].result() == 3
