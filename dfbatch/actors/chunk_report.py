@@ -137,7 +137,7 @@ def value_tables(
 
 
 def _failure_table(failures: Mapping[int, Failure]) -> pa.Table | None:
-    """``position, error_type, error_message, traceback`` of the failed rows."""
+    """``position, error_type, error_message, traceback, dependency`` of the failed rows."""
     if not failures:
         return None
     rows = sorted(failures.items())
@@ -147,5 +147,6 @@ def _failure_table(failures: Mapping[int, Failure]) -> pa.Table | None:
             "error_type": pa.array([f.error_type for _, f in rows], pa.string()),
             "error_message": pa.array([f.message for _, f in rows], pa.string()),
             "traceback": pa.array([f.traceback_text or None for _, f in rows], pa.string()),
+            "dependency": pa.array(["\n".join(f.dependencies) or None for _, f in rows], pa.string()),
         }
     )

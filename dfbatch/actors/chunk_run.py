@@ -71,6 +71,10 @@ class ChunkRun:
         """Overridden by those who know how."""
         yield from ()
 
+    def finished(self) -> Outcomes | None:
+        """What has succeeded and was not reported yet, asked by another thread. Overridden by those who keep some."""
+        return None
+
     @property
     def items(self) -> Literal["value", "row"]:
         """How the inputs are to be read."""
@@ -86,4 +90,7 @@ class ChunkRun:
         return (lambda item: call(item, context)) if self.verifier.takes_context else call
 
     def described(self, error: BaseException) -> Failure:
-        return describe(error, self._retry_on, self._give_up_on)
+        failure = describe(error, self._retry_on, self._give_up_on)
+        if failure.dependencies:
+            self.context.breakers.left(failure.dependencies)
+        return failure

@@ -7,7 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+from dfbatch.actors.breaker import Breaker
+from dfbatch.actors.breakers import WorkerBreakers
 from dfbatch.actors.messages import StepReport
 
 STEPS_PER_S = 10.0
@@ -28,6 +31,8 @@ class JobContext:
     batch_id: str = ""
     job_index: int = 0
     attempt: int = 1
+    begun: float = 0.0
+    """When the item at hand began, on ``time.perf_counter``; 0 before the first of a chunk."""
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("dfbatch.verifier"))
     _is_cancelled: Callable[[], bool] = lambda: False
     _steps: dict[tuple[str, int, int, str | None], StepReport] = field(default_factory=dict)
@@ -35,6 +40,7 @@ class JobContext:
     _counted: tuple[str, int, int] = ("", 0, 0)
     _tokens: float = STEPS_PER_S
     _filled_at: float = 0.0
+    breakers: WorkerBreakers = field(default_factory=WorkerBreakers, repr=False)
 
     @property
     def job_id(self) -> str:
@@ -47,6 +53,21 @@ class JobContext:
     def begin(self, is_cancelled: Callable[[], bool]) -> None:
         """Another chunk begins; ``is_cancelled`` tells whether it was called back for good."""
         self._is_cancelled = is_cancelled
+        self.begun = 0.0
+
+    def since(self) -> float | None:
+        """When the item at hand began, in wall seconds; None between two chunks. From any thread."""
+        begun = self.begun
+        return time.time() - (time.perf_counter() - begun) if begun else None
+
+    def breaker(self, name: str, **policy: Any) -> Breaker:
+        """The circuit breaker of a dependency: ``ctx.breaker("scorer").call(fn, *args)``, or ``with`` it.
+
+        One a worker, verifier and name, kept over items, chunks and batches. ``policy``:
+        the fields of BreakerPolicy, at the first use. While it is open it raises
+        BreakerOpen; when that leaves the verifier, the item goes back unharmed.
+        """
+        return self.breakers.get(name, policy)
 
     def take_steps(self) -> tuple[StepReport, ...]:
         """The newest report of each step since the last call, in the order the steps began. From any thread."""

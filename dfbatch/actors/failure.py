@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dfbatch.actors.breaker import dependencies_of
 from dfbatch.core.error_class import ErrorClass
 from dfbatch.errors import BreakerOpen, ItemError, TransientError, VerifierUnusable
 
@@ -45,6 +46,8 @@ class Failure:
     message: str
     traceback_text: str
     fingerprint: int
+    dependencies: tuple[str, ...] = ()
+    """Names of the circuit breakers that counted the error, or refused."""
 
 
 def describe(error: BaseException, retry_on: Sequence[str] = (), give_up_on: Sequence[str] = ()) -> Failure:
@@ -61,19 +64,25 @@ def describe(error: BaseException, retry_on: Sequence[str] = (), give_up_on: Seq
     last = frames[-1] if frames else None
     where = f"{last.filename}:{last.lineno}" if last else ""
     fingerprint = 0 if about_item else (zlib.crc32(f"{name}|{where}".encode()) | 1)
+    dependencies, refused = ((), False) if about_item else dependencies_of(error)
+    error_class = classify(error, retry_on, give_up_on)
+    if refused:
+        error_class = ErrorClass.BREAKER_OPEN
+    elif dependencies and error_class is ErrorClass.PERMANENT and not _names(error) & set(give_up_on):
+        error_class = ErrorClass.TRANSIENT  # a service that failed may be there next time
     return Failure(
-        classify(error, retry_on, give_up_on),
+        error_class,
         name,
         _storable(_message(error)[:_LONGEST_MESSAGE]),
         _storable(text[-_LONGEST_TRACEBACK:]),
         fingerprint,
+        dependencies,
     )
 
 
 def classify(error: BaseException, retry_on: Sequence[str] = (), give_up_on: Sequence[str] = ()) -> ErrorClass:
     """Transient by default: network errors, HTTP 429 and 5xx, TransientError; ``give_up_on`` wins over ``retry_on``."""
-    family = type(error).__mro__
-    names = {f"{c.__module__}.{c.__qualname__}" for c in family} | {c.__qualname__ for c in family}
+    names = _names(error)
     if isinstance(error, BreakerOpen):
         return ErrorClass.BREAKER_OPEN
     if isinstance(error, VerifierUnusable):
@@ -85,6 +94,11 @@ def classify(error: BaseException, retry_on: Sequence[str] = (), give_up_on: Seq
     if isinstance(error, MemoryError):
         return ErrorClass.OUT_OF_MEMORY
     return ErrorClass.PERMANENT
+
+
+def _names(error: BaseException) -> set[str]:
+    family = type(error).__mro__
+    return {f"{c.__module__}.{c.__qualname__}" for c in family} | {c.__qualname__ for c in family}
 
 
 def clean_traceback(error: BaseException) -> str:

@@ -92,6 +92,49 @@ class HeldChunk:
     solo: bool
 
 
+class BreakerView(NamedTuple):
+    """A circuit breaker of a worker as it is now. ``verifier``: the fingerprint it belongs to.
+
+    ``retry_after_s`` is infinite if it was forced open. ``blocks``: what it refuses
+    leaves the verifier, so that items had better not come while it is open.
+    """
+
+    verifier: str
+    name: str
+    state: str
+    failure_rate: float | None
+    slow_rate: float | None
+    retry_after_s: float
+    probes: int
+    blocks: bool
+    opened: int
+    last_error: str
+
+
+class BreakerTurn(NamedTuple):
+    """A change of state of a breaker, at ``at`` (wall seconds). ``seq`` numbers those of one incarnation."""
+
+    seq: int
+    verifier: str
+    name: str
+    at: float
+    before: str
+    after: str
+    cause: str
+    detail: str
+
+
+class BreakerReport(NamedTuple):
+    """All breakers of a worker, and the changes that the manager may not have heard of, in order.
+
+    ``number`` grows from report to report of one incarnation: two threads send them.
+    """
+
+    number: int
+    views: tuple[BreakerView, ...]
+    turns: tuple[BreakerTurn, ...]
+
+
 @dataclass(slots=True, eq=False)
 class Hello:
     """A worker introduces itself. ``mark``: (lease id, job index) where its last incarnation died."""
@@ -108,6 +151,7 @@ class Hello:
     mark: tuple[int, int] | None = None
     timed_out: bool = False
     stack: str = ""
+    breakers: BreakerReport | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -145,6 +189,7 @@ class Exchange:
     want: bool
     idle: bool
     steps: tuple[StepReport, ...] = ()
+    breakers: BreakerReport | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -159,6 +204,8 @@ class Control:
     recalled: Mapping[int, str] = field(default_factory=dict)
     say_hello: bool = False
     leave: bool = False
+    breaker_orders: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    """What the operator said last of each dependency: when (wall seconds), and ``force_open`` or ``reset``."""
 
 
 @dataclass(slots=True, eq=False)
@@ -181,6 +228,7 @@ class Beat:
     current: tuple[str, int, float] | None = None
     rss: int = 0
     draining: bool = False
+    breakers: BreakerReport | None = None
 
 
 @dataclass(slots=True, eq=False)

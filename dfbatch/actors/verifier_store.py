@@ -43,6 +43,10 @@ class VerifierStore:
             self._loaded.popitem(last=False)
         return self._loaded[sha]
 
+    def forgive(self, order: WorkOrder) -> None:
+        """Try a verifier again that could not be loaded."""
+        self._broken.pop(order.verifier_sha, None)
+
     def _make_ready(self, verifier: Any) -> LoadedVerifier:
         call, vectorised, takes_context = entry_point(verifier)
         model = getattr(verifier, "model_fingerprint", None)

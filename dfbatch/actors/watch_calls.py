@@ -7,8 +7,9 @@ import contextlib
 from dataclasses import replace
 from typing import Any
 
+from dfbatch.actors.breaker_book import shown_breakers
 from dfbatch.actors.effect_performer import EffectPerformer
-from dfbatch.core import snapshots
+from dfbatch.core import resting, snapshots
 from dfbatch.core.progress import ProgressSnapshot
 from dfbatch.core.states import JobState
 from dfbatch.errors import UnknownId
@@ -52,26 +53,37 @@ class WatchCalls(EffectPerformer):
         }
 
     async def workers(self) -> list[dict[str, Any]]:
-        """Each worker: name, state, node, what it works on and since when, memory, restarts, jobs done."""
+        """Each worker: name, state, node, what it works on and since when (wall seconds), memory, restarts, jobs done.
+
+        ``queues``: those it serves, None is all. ``idle_but_backlog``: see ``core.idleness``.
+        """
         await self.ready()
-        found = []
+        found, now = [], self.now()
         for worker in self.state.workers.values():
             beat = self.beats.get(worker.name)
-            current = beat.current if beat is not None and worker.leases else None
+            if beat is not None and beat.incarnation != worker.incarnation:
+                beat = None  # of a process that is gone
+            current = beat.current if beat is not None else None
+            if current is not None and all(lease.batch_id != current[0] for lease in worker.leases.values()):
+                current = None
             found.append(
                 {
                     "worker": worker.name,
-                    "state": worker.state.value,
+                    "state": resting.state_of(worker).value,
                     "node": worker.node,
                     "pid": self.pids.get(worker.name),
                     "shape": worker.shape,
+                    "queues": None if worker.queues is None else list(worker.queues),
                     "leases": len(worker.leases),
                     "current_job": f"{current[0]}-{current[1]}" if current else None,
+                    "current_since": current[2] if current else None,
                     "memory_bytes": beat.rss if beat is not None else None,
                     "restarts": worker.restarts,
                     "jobs_done": worker.n_done,
-                    "rate_per_s": worker.rate.per_s(self.now().mono),
-                    "seen_s_ago": round(self.now().mono - worker.seen_at, 3),
+                    "rate_per_s": worker.rate.per_s(now.mono),
+                    "idle_but_backlog": self.idle_watch.is_idle_but_backlog(worker, now),
+                    "seen_s_ago": round(now.mono - worker.seen_at, 3),
+                    "breakers": shown_breakers(worker.breakers, self.now().mono),
                 }
             )
         return found
@@ -80,24 +92,6 @@ class WatchCalls(EffectPerformer):
         """What is in each queue, and its limits."""
         await self.ready()
         return snapshots.queue_stats(self.state, self.now())
-
-    async def health(self) -> dict[str, Any]:
-        """How the manager does; answered in every state."""
-        await self.ensure_started()
-        committing = self.committing
-        stalled = {b.batch_id: b.stalled for b in self.state.batches.values() if b.stalled}
-        return {
-            "status": self.status,
-            "reason": self.reason or self.state.storage_refusing or "",
-            "epoch": self.state.epoch,
-            "workers": len(self.state.live_workers()),
-            "open_batches": sum(b.finished_as is None for b in self.state.batches.values()),
-            "stalled": stalled,
-            "duplicates_suppressed": self.state.duplicates_suppressed,
-            "worker_deaths": self.state.worker_deaths,
-            "backlog_rows": committing.backlog_rows if committing is not None else 0,
-            "recovery_s": self.recovery_s,
-        }
 
     def _snapshot(self, batch_id: str) -> ProgressSnapshot:
         desk = self.desks[batch_id]

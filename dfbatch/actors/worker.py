@@ -14,15 +14,12 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol, TextIO
+from collections.abc import Callable
+from typing import Protocol, TextIO
 
-from dfbatch.actors.chunk_judge import ChunkJudge
-from dfbatch.actors.chunk_report import failed_outright
-from dfbatch.actors.chunk_run import LoadedVerifier
+from dfbatch.actors.chunk_runner import ChunkRunner
 from dfbatch.actors.context import JobContext
 from dfbatch.actors.held_work import HeldWork
-from dfbatch.actors.item_run import ItemRun
 from dfbatch.actors.messages import (
     Beat,
     Chunk,
@@ -31,19 +28,13 @@ from dfbatch.actors.messages import (
     ExchangeReply,
     Hello,
     HelloReply,
-    Outcomes,
 )
 from dfbatch.actors.patience import UNREACHABLE, Patience
 from dfbatch.actors.position_mark import PositionMark
-from dfbatch.actors.time_limit import TIMEOUT_HEAD, TimeLimit
-from dfbatch.actors.vector_run import VectorRun
+from dfbatch.actors.time_limit import TIMEOUT_HEAD
 from dfbatch.actors.verifier_store import VerifierStore
 from dfbatch.actors.vitals import Vitals
-from dfbatch.errors import VerifierUnusable
 from dfbatch.version import __version__
-
-if TYPE_CHECKING:
-    from dfbatch.actors.reuse_run import ReuseRun
 
 HEARTBEAT_S = 1.0
 _logger = logging.getLogger("dfbatch.worker")
@@ -82,13 +73,11 @@ class Worker:
         self.name = name
         self.incarnation = secrets.token_hex(6)
         self._manager = manager
-        self._verifiers = verifiers
         self._mark = mark
         self._shape = shape
         self._queues = queues
         self._node = node or socket.gethostname()
         self._idle_s = idle_s
-        self._stack_file = stack_file
         self._context = JobContext()
         self._breakers = self._context.breakers
         self._epoch = 0
@@ -102,7 +91,7 @@ class Worker:
         self.failed = False
         self._work = HeldWork(self._stopping)
         self._patience = Patience(self._stopping)
-        self._reuse: ReuseRun | None = None
+        self._runner = ChunkRunner(verifiers, mark, self._context, self._work, stack_file)
 
     def run(self) -> None:
         """Work until it is over. Returns after everything held was finished or handed back."""
@@ -138,6 +127,7 @@ class Worker:
     def leave_now(self) -> None:
         """Report what is finished and give back all that is held, the item at hand too; then end the process."""
         self.stop()
+        self._runner.rescue()
         self._say_goodbye()
 
     @property
@@ -161,13 +151,7 @@ class Worker:
             self._run_chunk(chunk)
 
     def _run_chunk(self, chunk: Chunk) -> None:
-        self._context.begin(lambda: self._work.is_cancelled(chunk))
-        breakers = self._breakers
-        judge = ChunkJudge(breakers, chunk.order.fingerprint or chunk.order.batch_id)
-        if breakers.tries_again:
-            self._verifiers.forgive(chunk.order)
-        for outcomes in judge.sift(self._outcomes(chunk, lambda: breakers.halted or self._work.is_recalled(chunk))):
-            self._work.report(outcomes)
+        self._runner.run(chunk)
         reason = self._work.finish(chunk)
         if reason is not None:
             _logger.info("Worker %s hands back lease %d: %s", self.name, chunk.lease_id, reason)
@@ -177,39 +161,6 @@ class Worker:
 
     def _hand_back(self, chunk: Chunk) -> None:
         self._patience.call(lambda: self._manager.hand_back(self.name, chunk.lease_id))
-
-    def _outcomes(self, chunk: Chunk, recalled: Callable[[], bool]) -> Iterator[Outcomes]:
-        if recalled():
-            return
-        try:
-            verifier: LoadedVerifier = self._verifiers.get(chunk.order)
-        except VerifierUnusable as error:
-            yield failed_outright(chunk, error)
-            return
-        limit = TimeLimit(chunk.order.timeout_s, self._stack_file)
-        kind = VectorRun if verifier.vectorised else ItemRun
-
-        def run(part: Chunk, verifier: LoadedVerifier) -> Iterator[Outcomes]:
-            return kind(part, verifier, self._mark, self._context, recalled, limit).outcomes()
-
-        try:
-            if chunk.order.reuses:
-                yield from self._reuse_run().outcomes(chunk, verifier, run)
-            else:
-                yield from run(chunk, verifier)
-        except Exception as error:
-            # Ours, not the verifier's. A worker that ended here would meet the same chunk for ever.
-            _logger.exception("Worker %s could not run lease %d", self.name, chunk.lease_id)
-            yield failed_outright(chunk, error, self._work.open_positions(chunk))
-
-    def _reuse_run(self) -> ReuseRun:
-        """Made when first needed: most workers never reuse anything."""
-        if self._reuse is None:
-            from dfbatch.actors.reuse_memory import ReuseMemory
-            from dfbatch.actors.reuse_run import ReuseRun
-
-            self._reuse = ReuseRun(ReuseMemory(self._verifiers.storage))
-        return self._reuse
 
     # ---------------------------------------------------------------------------------- exchange
 

@@ -7,10 +7,13 @@ import asyncio
 import numpy as np
 import pyarrow as pa
 
+from dfbatch.actors.breaker_book import turn_rows
 from dfbatch.actors.chunk_report import timed_out
+from dfbatch.actors.committer import Pending
 from dfbatch.actors.effect_performer import EffectPerformer
 from dfbatch.actors.messages import (
     Beat,
+    BreakerReport,
     Chunk,
     Control,
     Exchange,
@@ -58,6 +61,7 @@ class WorkerCalls(EffectPerformer):
             self.now(),
         )
         self.perform(effects)
+        self._see_breakers(name, message.incarnation, message.breakers)
         kept = next(e.kept for e in effects if isinstance(e, fx.LeaseVerdicts))
         return HelloReply(self.state.epoch, kept)
 
@@ -67,6 +71,7 @@ class WorkerCalls(EffectPerformer):
         if not self._is_known(message.worker, message.incarnation, message.epoch):
             return ExchangeReply(Control(self.state.epoch, say_hello=True))
         self._keep_steps(message.steps)
+        self._see_breakers(message.worker, message.incarnation, message.breakers)
         await self._know_types(message.outcomes)
         for outcomes in message.outcomes:
             self._take(message.worker, outcomes)
@@ -83,6 +88,7 @@ class WorkerCalls(EffectPerformer):
             return Control(self.state.epoch, say_hello=True)
         self.beats[beat.worker] = beat
         self._keep_steps(beat.steps)
+        self._see_breakers(beat.worker, beat.incarnation, beat.breakers)
         self.perform(self.state.handle(events.Heartbeat(beat.worker, beat.lease_ids, beat.draining), self.now()))
         return self._control(beat.worker)
 
@@ -100,6 +106,7 @@ class WorkerCalls(EffectPerformer):
         for memory in (self.wakes, self.recalls, self.durable_seq, self.beats, self.pids):
             memory.pop(worker, None)
         self.leaving.discard(worker)
+        self.breaker_book.forget(worker)
 
     def worker_died(self, worker: str, incarnation: str | None, cause: str) -> None:
         """News of the pool: the process is gone."""
@@ -118,6 +125,18 @@ class WorkerCalls(EffectPerformer):
                 return int(jobs.generation[index]) if isinstance(jobs, JobTable) and 0 <= index < len(jobs) else None
 
             self.step_book.add(steps, generation_of)
+
+    def _see_breakers(self, worker: str, incarnation: str, report: BreakerReport | None) -> None:
+        """Take note of a worker's circuit breakers, and write down their changes of state."""
+        if report is None:
+            return
+        seen, turns = self.breaker_book.take(worker, incarnation, report, self.now().mono)
+        if seen is not None:
+            self.perform(self.state.handle(events.BreakersSeen(worker, seen), self.now()))
+        if turns:
+            table = turn_rows(worker, turns, self.state.epoch, self.event_seq + 1)
+            self.event_seq += len(turns)
+            self.committer.put(Pending(lambda: {"events": table}, None, len(turns)))
 
     def _charge_timeout(self, worker: str, mark: tuple[int, int], stack: str) -> None:
         """The last incarnation ended itself because the marked item took too long: that item is charged, and no other.
@@ -219,4 +238,5 @@ class WorkerCalls(EffectPerformer):
             self.durable_seq.get(worker, 0),
             self.recalls.pop(worker, {}),
             leave=worker in self.leaving,
+            breaker_orders=dict(self.breaker_book.orders),
         )

@@ -39,6 +39,8 @@ class BatchSpec:
     """A fingerprint of what was submitted, to tell a repeat of a key from a conflict."""
     submitted_at: float = 0.0
     sealed: bool = True
+    verifier: str = ""
+    """The fingerprint of the code that runs; workers report breakers by it."""
 
 
 class Batch:
@@ -57,6 +59,8 @@ class Batch:
     finished_as: BatchState | None = None
     finished_wall = 0.0
     n_success_ever = 0
+    n_deaths_constructing = 0
+    """Workers that died while they constructed the verifier, since the last success."""
     fingerprint: int | None = None
     n_same_fingerprint = 0
     resting_since: float | None = None

@@ -26,6 +26,15 @@ _NUMBERS = (
     ("probes", 1, 10_000, True),
 )
 _MAY_BE_NONE = ("window_calls", "window_s", "slow_after_s")
+_MISTAKES = (
+    AssertionError,
+    AttributeError,
+    ImportError,
+    NameError,
+    NotImplementedError,
+    SyntaxError,
+    TypeError,
+)
 _THEIR_FAULT_TOO = (408, 425, 429)
 """HTTP answers below 500 that speak of the service, not of the item."""
 
@@ -44,7 +53,8 @@ class BreakerPolicy:
 
     ``record_on`` says which errors count, ``ignore`` which do not: an exception
     class, several, or a function of the error. By default every ``Exception`` counts
-    but those about the item (``ItemError``, HTTP 4xx other than 408, 425 and 429).
+    but those about the item (``ItemError``, HTTP 4xx other than 408, 425 and 429) and
+    those that a mistake in the code raises (``NameError``, ``TypeError`` and their like).
     Raises InvalidInput on values that make no sense.
     """
 
@@ -141,8 +151,8 @@ def _matches(rule: Any, error: BaseException) -> bool:
 
 
 def _speaks_of_the_service(error: Exception) -> bool:
-    """False for errors about the item: its media, or a request that the service understood and refused."""
-    if isinstance(error, ItemError):
+    """False for errors about the item or the code: media, mistakes, a request that was understood and refused."""
+    if isinstance(error, (ItemError, *_MISTAKES)):
         return False
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None) or getattr(error, "code", None) or getattr(error, "status", None)

@@ -13,6 +13,7 @@ from dfbatch.core.events import HandedBack, Heartbeat, LeaseRequested
 from dfbatch.core.instant import Instant
 from dfbatch.core.lease import Lease
 from dfbatch.core.ready import Indices
+from dfbatch.core.resting import probe_room, rests
 from dfbatch.core.states import JobState, WorkerState
 from dfbatch.core.token_bucket import TokenBucket
 
@@ -63,7 +64,7 @@ def on_requested(books: Books, event: LeaseRequested, now: Instant) -> list[Effe
 def may_lease(books: Books, worker: Worker, batch: Batch, now: Instant) -> bool:
     """True if the worker serves the batch's queue, and the queue's limits let something be leased now."""
     serves = worker.queues is None or batch.spec.queue in worker.queues
-    return serves and room_left(books, batch, now) > 0
+    return serves and not rests(books, worker, batch, now) and room_left(books, batch, now) > 0
 
 
 def _is_behind_others(books: Books, worker: Worker, now: Instant) -> bool:
@@ -98,7 +99,7 @@ def room_left(books: Books, batch: Batch, now: Instant, *, by_rate: bool = True)
 
 def _cut(books: Books, worker: Worker, batch: Batch, now: Instant) -> Lease | None:
     """Take the next jobs of the batch: a suspect group if the worker is free for it, else a chunk."""
-    room = room_left(books, batch, now)
+    room = min(room_left(books, batch, now), probe_room(worker, batch))
     if batch.suspects and not worker.leases:
         indices = _next_suspects(batch, room)
         if len(indices):

@@ -1,0 +1,112 @@
+"""Who pays for the errors of a dependency: judged when the chunk is over.
+
+Errors that a breaker counted are held back until then. If that breaker opened
+meanwhile, the dependency is down and the items go back uncharged; if it did not,
+other calls passed, so the item is charged like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dfbatch.actors.breakers import WorkerBreakers
+from dfbatch.actors.messages import Outcomes
+from dfbatch.core.error_class import ErrorClass
+
+_OF_THE_VERIFIER = (ErrorClass.TIMEOUT, ErrorClass.OUT_OF_MEMORY)
+"""What the verifier's own breaker counts, beside constructions that failed."""
+
+
+class ChunkJudge:
+    """One chunk. ``sift`` passes its reports on, but those rows last that wait for the judgement."""
+
+    def __init__(self, breakers: WorkerBreakers, verifier: str) -> None:
+        self._breakers = breakers
+        breakers.begin(verifier)
+        self._opened_before = breakers.n_opened()
+
+    def sift(self, reports: Iterable[Outcomes]) -> Iterator[Outcomes]:
+        held: list[Outcomes] = []
+        for report in reports:
+            self._watch(report)
+            waits = _counted_rows(report)
+            if not len(waits):
+                yield report
+                continue
+            held.append(rows_of(report, waits))
+            rest = np.setdiff1d(np.arange(len(report.indices)), waits, assume_unique=True)
+            if len(rest):
+                yield rows_of(report, rest)
+        for report in held:
+            yield self._judged(report)
+
+    def _watch(self, report: Outcomes) -> None:
+        """The verifier's own breaker looks on."""
+        failed = np.isin(report.error_class, _OF_THE_VERIFIER)
+        n_failed = int(np.count_nonzero(failed))
+        text = ""
+        if n_failed and report.failures is not None:
+            text = str(report.failures.column("error_type")[0])
+        self._breakers.observe(len(report.indices) - n_failed, n_failed, text)
+        unusable = bool((report.error_class == ErrorClass.VERIFIER_UNUSABLE).any())
+        messages = report.failures.column("error_message") if report.failures is not None else [""]
+        self._breakers.constructed(str(messages[0]) if unusable else None)
+
+    def _judged(self, report: Outcomes) -> Outcomes:
+        """The held rows with their class; ``BREAKER_OPEN`` is not charged."""
+        before, after = self._opened_before, self._breakers.n_opened()
+        opened = {name for name, n in after.items() if n > before.get(name, 0)}
+        assert report.failures is not None
+        names = report.failures.column("dependency").to_pylist()
+        back = np.array([bool(opened.intersection(text.split("\n"))) for text in names])
+        error_class = np.where(back, np.uint8(ErrorClass.BREAKER_OPEN), report.error_class)
+        return replace(report, error_class=error_class.astype(np.uint8))
+
+
+def _counted_rows(report: Outcomes) -> npt.NDArray[np.int64]:
+    """Rows whose error a breaker counted, sorted; not those that were refused outright."""
+    failures = report.failures
+    if failures is None or "dependency" not in failures.column_names:
+        return np.empty(0, np.int64)
+    counted = failures.filter(pc.is_valid(failures.column("dependency"))).column("position").to_numpy()
+    return np.asarray(counted[report.error_class[counted] != ErrorClass.BREAKER_OPEN], dtype=np.int64)
+
+
+def rows_of(report: Outcomes, rows: npt.NDArray[np.int64]) -> Outcomes:
+    """A report of these rows alone (sorted places). Its share of ``busy_s`` is that of its rows."""
+    pick = pa.array(rows)
+
+    def part(column: Any) -> Any:
+        return None if column is None else column.take(pick)
+
+    failures = report.failures
+    if failures is not None:
+        place = np.full(len(report.indices), -1, np.int64)
+        place[rows] = np.arange(len(rows))
+        position = place[failures.column("position").to_numpy()]
+        kept = failures.filter(pa.array(position >= 0))
+        at = kept.schema.get_field_index("position")
+        failures = kept.set_column(at, "position", pa.array(position[position >= 0])) if len(kept) else None
+    total = float(report.duration_s.sum())
+    share = float(report.duration_s[rows].sum()) / total if total > 0 else len(rows) / len(report.indices)
+    return replace(
+        report,
+        indices=report.indices[rows],
+        generation=report.generation[rows],
+        error_class=report.error_class[rows],
+        fingerprint=report.fingerprint[rows],
+        started_at=report.started_at[rows],
+        duration_s=report.duration_s[rows],
+        busy_s=report.busy_s * share,
+        uris=part(report.uris),
+        report=part(report.report),
+        output=part(report.output),
+        failures=failures,
+    )
