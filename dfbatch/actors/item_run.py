@@ -30,9 +30,12 @@ class _Tally:
 class ItemRun(ChunkRun):
     """Calls the verifier with one item after another."""
 
+    _tally = _Tally()
+
     def run(self) -> Iterator[Outcomes]:
         items, attempts = self._items(), self.chunk.attempts.tolist()
         tally, clock = _Tally(), time.perf_counter
+        self._tally = tally
         flush_at = clock() + FLUSH_S
         cells, indices, context = self.mark.cells, self.chunk.indices.tolist(), self.context
         call = self.bound_call()
@@ -42,7 +45,7 @@ class ItemRun(ChunkRun):
                 break
             cells[1] = context.job_index = index
             context.attempt = attempts[position] + 1
-            start = clock()
+            start = context.begun = clock()
             self.limit.item_starts(start)
             try:
                 value = call(item)
@@ -56,9 +59,25 @@ class ItemRun(ChunkRun):
             tally.values.append(value)
             if end >= flush_at:
                 yield self._report(tally)
-                tally, flush_at = _Tally(), clock() + FLUSH_S
+                self._tally = tally = _Tally()
+                flush_at = clock() + FLUSH_S
         if tally.positions:
             yield self._report(tally)
+
+    def finished(self) -> Outcomes | None:
+        """Successes since the last report. Values are stored last, so their number is that of whole entries."""
+        tally = self._tally
+        whole = [k for k in range(len(tally.values)) if k not in tally.failures]
+        if not whole:
+            return None
+        return self._report(
+            _Tally(
+                [tally.positions[k] for k in whole],
+                [tally.starts[k] for k in whole],
+                [tally.ends[k] for k in whole],
+                [tally.values[k] for k in whole],
+            )
+        )
 
     def _items(self) -> list[Any]:
         if self.chunk.order.kind != "verify":

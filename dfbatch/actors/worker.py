@@ -213,10 +213,11 @@ class Worker:
             work.add(reply.chunk)
         self._obey(reply.control)
         got_nothing = message.want and reply.chunk is None
+        has_all = reply.chunk is not None and not reply.more
         if got_nothing and not message.idle and not message.outcomes and work.holds_no_chunk():
             # Nothing to run and nothing granted, but rows are not durable yet: do not ask in a tight circle.
             work.wait_for_news(0.02)
-        return time.monotonic() if got_nothing else -1.0
+        return time.monotonic() if got_nothing or has_all else -1.0
 
     def _obey(self, control: Control) -> None:
         self._work.obey(control)

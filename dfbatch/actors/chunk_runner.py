@@ -1,0 +1,97 @@
+"""The part of a worker that runs chunks, one after another, in one thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TextIO
+
+from dfbatch.actors.chunk_judge import ChunkJudge
+from dfbatch.actors.chunk_report import failed_outright
+from dfbatch.actors.chunk_run import ChunkRun, LoadedVerifier
+from dfbatch.actors.context import JobContext
+from dfbatch.actors.held_work import HeldWork
+from dfbatch.actors.item_run import ItemRun
+from dfbatch.actors.messages import Chunk, Outcomes
+from dfbatch.actors.position_mark import PositionMark
+from dfbatch.actors.time_limit import TimeLimit
+from dfbatch.actors.vector_run import VectorRun
+from dfbatch.actors.verifier_store import VerifierStore
+from dfbatch.errors import VerifierUnusable
+
+if TYPE_CHECKING:
+    from dfbatch.actors.reuse_run import ReuseRun
+
+_logger = logging.getLogger("dfbatch.worker")
+
+
+class ChunkRunner:
+    """Loads the verifier of a chunk, calls it, and gives its outcomes to ``work``."""
+
+    def __init__(
+        self,
+        verifiers: VerifierStore,
+        mark: PositionMark,
+        context: JobContext,
+        work: HeldWork,
+        stack_file: TextIO | None,
+    ) -> None:
+        self._verifiers = verifiers
+        self._mark = mark
+        self._context = context
+        self._breakers = context.breakers
+        self._work = work
+        self._stack_file = stack_file
+        self._reuse: ReuseRun | None = None
+        self._at_hand: ChunkRun | None = None
+
+    def run(self, chunk: Chunk) -> None:
+        """Returns when the chunk is over, or was called back; what it has no outcome for is still held then."""
+        self._context.begin(lambda: self._work.is_cancelled(chunk))
+        breakers = self._breakers
+        judge = ChunkJudge(breakers, chunk.order.fingerprint or chunk.order.batch_id)
+        if breakers.tries_again:
+            self._verifiers.forgive(chunk.order)
+        for outcomes in judge.sift(self._outcomes(chunk, lambda: breakers.halted or self._work.is_recalled(chunk))):
+            self._work.report(outcomes)
+        self._at_hand = None
+
+    def rescue(self) -> None:
+        """Report what the chunk at hand has achieved so far. From another thread, for a process about to end."""
+        finished = None if self._at_hand is None else self._at_hand.finished()
+        if finished is not None:
+            self._work.report(finished)
+
+    def _outcomes(self, chunk: Chunk, recalled: Callable[[], bool]) -> Iterator[Outcomes]:
+        if recalled():
+            return
+        try:
+            verifier: LoadedVerifier = self._verifiers.get(chunk.order)
+        except VerifierUnusable as error:
+            yield failed_outright(chunk, error)
+            return
+        limit = TimeLimit(chunk.order.timeout_s, self._stack_file)
+        kind = VectorRun if verifier.vectorised else ItemRun
+
+        def run(part: Chunk, verifier: LoadedVerifier) -> Iterator[Outcomes]:
+            self._at_hand = kind(part, verifier, self._mark, self._context, recalled, limit)
+            return self._at_hand.outcomes()
+
+        try:
+            if chunk.order.reuses:
+                yield from self._reuse_run().outcomes(chunk, verifier, run)
+            else:
+                yield from run(chunk, verifier)
+        except Exception as error:
+            # Ours, not the verifier's. A worker that ended here would meet the same chunk for ever.
+            _logger.exception("Lease %d could not be run", chunk.lease_id)
+            yield failed_outright(chunk, error, self._work.open_positions(chunk))
+
+    def _reuse_run(self) -> ReuseRun:
+        """Made when first needed: most workers never reuse anything."""
+        if self._reuse is None:
+            from dfbatch.actors.reuse_memory import ReuseMemory
+            from dfbatch.actors.reuse_run import ReuseRun
+
+            self._reuse = ReuseRun(ReuseMemory(self._verifiers.storage))
+        return self._reuse
