@@ -58,6 +58,8 @@ class OutcomesDecided:
     deaths: npt.NDArray[np.int16]
     error_type: str
     error_message: str
+    stack: str = ""
+    """Where the process was that the job ended, or nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +73,7 @@ class SuspectsNoted:
     deaths: npt.NDArray[np.int16]
     worker: str
     cause: str
+    error_type: str = "WorkerCrash"
 
 
 @dataclass(frozen=True, slots=True)

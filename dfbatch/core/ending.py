@@ -19,6 +19,8 @@ SLICE = 131_072
 
 BY_HANDLE = "Cancelled by its handle."
 
+UNUSABLE = "The verifier could not be loaded or constructed; the rest was not run."
+
 
 def decide(
     books: Books, batch: Batch, indices: Indices, state: JobState, error_type: str, message: str, stack: str = ""

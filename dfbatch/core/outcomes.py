@@ -8,7 +8,7 @@ import numpy.typing as npt
 from dfbatch.core.batch import LONGEST_RETURN_S, RETURN_DELAY_S, Batch, BatchStop
 from dfbatch.core.books import LEASE_TERM_S, Books
 from dfbatch.core.effects import Effect, OutcomesTaken, WorkAvailable
-from dfbatch.core.ending import end_if_done, stop_by_rule, stop_if_too_many_failed
+from dfbatch.core.ending import UNUSABLE, end_if_done, stop_by_rule, stop_if_too_many_failed
 from dfbatch.core.error_class import ErrorClass
 from dfbatch.core.events import Committed, OutcomesReported
 from dfbatch.core.instant import Instant
@@ -79,7 +79,10 @@ def _take(
     batch.clear_suspicion(indices)
     if batch.cancel_asked:
         batch.cancel_asked.difference_update(indices.tolist())
-    batch.n_success_ever += int(np.count_nonzero(~failed))
+    n_succeeded = int(np.count_nonzero(~failed))
+    if n_succeeded:
+        batch.n_success_ever += n_succeeded
+        batch.n_deaths_constructing = 0
     batch.rate.add(now.mono, int(np.count_nonzero(state >= FIRST_TERMINAL_CODE)))
     waits = state == JobState.RETRYING.code
     if waits.any():
@@ -179,8 +182,7 @@ def _one_error_only(
         batch.fail_fast_armed = False
         return None
     if (errors == ErrorClass.VERIFIER_UNUSABLE).any():
-        reason = "The verifier could not be loaded or constructed; the rest was not run."
-        return BatchStop(JobState.CANCELLED, BatchState.FAILED, reason, "BatchStopped")
+        return BatchStop(JobState.CANCELLED, BatchState.FAILED, UNUSABLE, "BatchStopped")
     first = int(fingerprints[0])
     if (fingerprints != first).any() or batch.fingerprint not in (None, first):
         batch.fail_fast_armed = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dfbatch.core.books import Books, Worker
+from dfbatch.core.death import death_by_notice
 from dfbatch.core.effects import Effect, LeaseVerdicts, Recall, WorkAvailable
 from dfbatch.core.events import HeldLease, WorkerHello, WorkerLeft, WorkerLost
 from dfbatch.core.instant import Instant
@@ -21,7 +22,7 @@ def on_hello(books: Books, event: WorkerHello, now: Instant) -> list[Effect]:
     old = books.workers.get(event.worker)
     replaced = old is not None and old.incarnation != event.incarnation
     if old is not None and replaced:
-        effects += settle_death(books, old, event.mark, now)
+        effects += settle_death(books, old, event.mark, event.death or old.death, now)
     if old is None or replaced:
         books.workers[event.worker] = _newcomer(event, 0 if old is None else old.restarts + 1, now)
     worker = books.workers[event.worker]
@@ -96,6 +97,7 @@ def on_lost(books: Books, event: WorkerLost, now: Instant) -> list[Effect]:
     if worker is None or worker.incarnation != event.incarnation or worker.lost_at is not None:
         return []
     worker.lost_at = now.mono
+    worker.death = death_by_notice(event.cause)
     worker.state = WorkerState.LOST
     worker.wants = False
     return []

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from dfbatch.core.batch import Batch
+from dfbatch.core.batch import Batch, BatchStop
 from dfbatch.core.books import Books, Worker
+from dfbatch.core.death import CONSTRUCTING, Death
 from dfbatch.core.effects import Effect, SuspectsNoted, WorkAvailable
-from dfbatch.core.ending import decide, requeue, stop_if_too_many_failed
+from dfbatch.core.ending import UNUSABLE, decide, requeue, stop_by_rule, stop_if_too_many_failed
 from dfbatch.core.instant import Instant
 from dfbatch.core.lease import Lease
 from dfbatch.core.ready import Indices
-from dfbatch.core.states import JobState
+from dfbatch.core.states import BatchState, JobState
 
 
-def settle_death(books: Books, worker: Worker, mark: tuple[int, int] | None, now: Instant) -> list[Effect]:
+def settle_death(
+    books: Books, worker: Worker, mark: tuple[int, int] | None, death: Death, now: Instant
+) -> list[Effect]:
     """Deal with the leases of a dead incarnation. ``mark``: (lease id, job index) where it was, if known."""
     books.worker_deaths += 1
     effects: list[Effect] = []
@@ -25,17 +28,20 @@ def settle_death(books: Books, worker: Worker, mark: tuple[int, int] | None, now
         books.close_lease(lease)
         if not len(rest):
             continue
+        if mark is not None and mark == (lease.lease_id, CONSTRUCTING):
+            effects += _settle_construction(books, lease, rest, worker.name, death, now)
+            continue
         if marked:
             at = rest[rest == mark[1]] if mark is not None and lease.lease_id == mark[0] else rest[:0]
         else:
             # Without a mark only the lease that was being run, the oldest, is suspect.
             at = rest if position == 0 else rest[:0]
-        effects += _settle_lease(books, lease, rest, at, worker.name, now)
+        effects += _settle_lease(books, lease, rest, at, worker.name, death, now)
     return [*effects, WorkAvailable()]
 
 
 def _settle_lease(
-    books: Books, lease: Lease, rest: Indices, suspects: Indices, worker: str, now: Instant
+    books: Books, lease: Lease, rest: Indices, suspects: Indices, worker: str, death: Death, now: Instant
 ) -> list[Effect]:
     batch = books.batches[lease.batch_id]
     innocent = np.setdiff1d(rest, suspects, assume_unique=True)
@@ -49,18 +55,41 @@ def _settle_lease(
     suspects = suspects[batch.jobs.state[suspects] == JobState.QUEUED.code]
     if not len(suspects):  # stopped with the batch, or cancelled by their handles
         return effects
-    if alone and int(batch.jobs.deaths[suspects[0]]) >= batch.spec.policy.max_worker_deaths:
-        message = (
-            f"The worker process died {int(batch.jobs.deaths[suspects[0]])} times while this item ran alone. "
-            f"Look at the item itself, or raise max_worker_deaths."
-        )
-        effects += decide(books, batch, suspects, JobState.FAILED, "WorkerCrash", message)
+    n_alone = int(batch.jobs.deaths[suspects[0]])
+    if alone and n_alone >= batch.spec.policy.max_worker_deaths:
+        message = death.message(n_alone)
+        effects += decide(books, batch, suspects, JobState.FAILED, death.error_type, message, death.stack)
         books.place(batch, now)
         return effects + stop_if_too_many_failed(books, batch, now)
     _quarantine(batch, suspects, halve=not alone and len(suspects) > 1)
     books.place(batch, now)
-    effects.append(_noted(batch, suspects, worker))
+    effects.append(_noted(batch, suspects, worker, death))
     return effects
+
+
+def _settle_construction(
+    books: Books, lease: Lease, rest: Indices, worker: str, death: Death, now: Instant
+) -> list[Effect]:
+    """No job is to blame: the worker ended while it constructed the verifier. Where that goes on, the batch stops."""
+    batch = books.batches[lease.batch_id]
+    batch.n_deaths_constructing += 1
+    n = batch.n_deaths_constructing
+    effects = requeue(books, batch, rest, f"worker {worker} died while it constructed the verifier", now)
+    rest = rest[batch.jobs.state[rest] == JobState.QUEUED.code]
+    if not len(rest) or n < batch.spec.policy.max_worker_deaths:
+        return effects
+    ended = death.words or "died"
+    message = (
+        f"The worker process {ended} while it constructed the verifier, {n} times in a row. Construct the verifier "
+        f"in the notebook to see why, then submit again."
+    )
+    effects += decide(books, batch, rest, JobState.FAILED, "VerifierUnusable", message, death.stack)
+    books.place(batch, now)
+    if batch.fail_fast_armed:
+        return effects + stop_by_rule(
+            books, batch, BatchStop(JobState.CANCELLED, BatchState.FAILED, UNUSABLE, "BatchStopped"), now
+        )
+    return effects + stop_if_too_many_failed(books, batch, now)
 
 
 def _quarantine(batch: Batch, suspects: Indices, *, halve: bool) -> None:
@@ -72,7 +101,7 @@ def _quarantine(batch: Batch, suspects: Indices, *, halve: bool) -> None:
     batch.suspects.append(suspects[middle:])
 
 
-def _noted(batch: Batch, suspects: Indices, worker: str) -> SuspectsNoted:
+def _noted(batch: Batch, suspects: Indices, worker: str, death: Death) -> SuspectsNoted:
     jobs = batch.jobs
     return SuspectsNoted(
         batch.batch_id,
@@ -81,5 +110,6 @@ def _noted(batch: Batch, suspects: Indices, worker: str) -> SuspectsNoted:
         jobs.attempts[suspects],
         jobs.deaths[suspects],
         worker,
-        "worker died",
+        f"the process {death.words or 'died'}",
+        death.error_type,
     )
