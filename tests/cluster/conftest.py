@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,12 +11,36 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 import dfbatch
 from dfbatch.client.client import Client
+
+_SCENE = """
+import json, os, signal, sys, time
+import dfbatch
+
+os.environ["DFBATCH_PROGRESS"] = "off"
+root = sys.argv[1]
+client = dfbatch.connect(storage_path=root, workers=(0, 2))
+said = {}
+
+def until(condition, what, limit_s=60):
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, f"{what}: {one_try('health')}"
+        time.sleep(0.02)
+
+def one_try(method):
+    try:
+        return client._session.link.call(method, timeout_s=5.0)
+    except dfbatch.DfbatchError:
+        return {}
+"""
+"""What a story finds: a client of its own on ``root``, a way to wait, and ``said``, which it fills."""
 
 
 @pytest.fixture(scope="package")
@@ -46,6 +71,40 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(code: str, *arguments: object, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+    return run
+
+
+@pytest.fixture
+def tell(python: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., dict[str, Any]]:
+    """Plays a story on a ledger, in a process of its own with a manager of its own; returns what it ``said``."""
+
+    def run(story: str, ledger: Path, *arguments: object) -> dict[str, Any]:
+        done = python(f"{_SCENE}\n{story}\nprint(json.dumps(said))", ledger, *arguments)
+        assert done.returncode == 0, done.stderr[-4000:]
+        said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return said
+
+    return run
+
+
+@pytest.fixture
+def random_kills(head_node: str, tmp_path: Path) -> Callable[[int], None]:
+    """Has chaos.py kill manager, workers and drivers at the moments of a seed, and checks what is left."""
+
+    def run(seed: int) -> None:
+        script = Path(__file__).with_name("chaos.py")
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", str(script), "referee", head_node, str(tmp_path / "ledger"), str(seed)],
+            capture_output=True,
+            text=True,
+            timeout=220,
+            check=False,
+            env={**os.environ, "DFBATCH_PROGRESS": "off"},
+        )
+        assert done.returncode == 0, f"seed {seed}: {done.stderr[-6000:]}"
+        print(done.stdout)
+        assert json.loads(done.stdout.splitlines()[-1])["rows"] == 100_000
 
     return run
 

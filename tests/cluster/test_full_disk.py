@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,25 +15,7 @@ BALLAST_MIB = 44
 N = 9_000
 
 STORY = """
-import json, os, signal, sys, time
-import dfbatch
-
-root, ballast, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
-os.environ["DFBATCH_PROGRESS"] = "off"
-client = dfbatch.connect(storage_path=root, workers=(0, 2))
-said = {}
-
-def until(condition, what, limit_s=60):
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, f"{what}: {one_try('health')}"
-        time.sleep(0.02)
-
-def one_try(method):
-    try:
-        return client._session.link.call(method, timeout_s=5.0)
-    except dfbatch.DfbatchError:
-        return {}
+ballast, n = sys.argv[2], int(sys.argv[3])
 
 def fill_up(path):
     size = 1 << 20
@@ -91,7 +73,6 @@ said["unchanged"] = all(after[k] == c for k, c in zip(before["job_index"].to_pyl
 said["values"] = batch.results().values() == [value(k) for k in range(n)]
 said["batches"] = len(client.batches())
 said["next"] = client.map(len, ["abc"], key="refused").results().values()
-print(json.dumps(said))
 """
 
 
@@ -115,13 +96,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def test_a_full_disk_stops_the_work_and_loses_nothing(
-    small_disk: Path, python: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_a_full_disk_stops_the_work_and_loses_nothing(small_disk: Path, tell: Callable[..., dict[str, Any]]) -> None:
     """Full twice: once until room is made, once over a SIGKILL of the manager. One row a job at the end."""
-    done = python(STORY, small_disk / "ledger", small_disk / "ballast", N)
-    assert done.returncode == 0, done.stderr[-4000:]
-    said = json.loads(done.stdout.splitlines()[-1])
+    said = tell(STORY, small_disk / "ledger", small_disk / "ballast", N)
     assert "Free some space" in said["full"]
     assert 0 < said["done when full"] < N
     name, text = said["submit"]

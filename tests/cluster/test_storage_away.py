@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 STORY = """
-import json, os, signal, sys, time
-import dfbatch
-
-root, away, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
-os.environ["DFBATCH_PROGRESS"] = "off"
-client = dfbatch.connect(storage_path=root, workers=(0, 2))
-said = {}
-
-def until(condition, what, limit_s=60):
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, f"{what}: {client.health()}"
-        time.sleep(0.02)
+away, n = sys.argv[2], int(sys.argv[3])
 
 def slow(item):
     import time
     time.sleep(0.0015)
     return 7 * item
-
-def one_try(method):
-    try:
-        return client._session.link.call(method, timeout_s=5.0)
-    except dfbatch.DfbatchError:
-        return {}
 
 batch = client.map(slow, range(n))
 until(lambda: batch.progress().done > n // 6, "work begins")
@@ -69,17 +50,14 @@ said["rows"] = rows["job_index"].to_pylist() == list(range(n))
 said["values"] = batch.results().values() == [7 * k for k in range(n)]
 said["batches"] = len(client.batches())
 said["status"] = batch.status
-print(json.dumps(said))
 """
 
 
 def test_a_ledger_that_is_away_comes_back_to_the_same_manager_and_nothing_is_lost(
-    tmp_path: Path, python: Callable[..., subprocess.CompletedProcess[str]]
+    tmp_path: Path, tell: Callable[..., dict[str, Any]]
 ) -> None:
     """Away under work: refused and kept. Away over a SIGKILL: `recovering` with the reason, then running again."""
-    done = python(STORY, tmp_path / "ledger", tmp_path / "away", 8_000)
-    assert done.returncode == 0, done.stderr[-4000:]
-    said = json.loads(done.stdout.splitlines()[-1])
+    said = tell(STORY, tmp_path / "ledger", tmp_path / "away", 8_000)
     assert "could not be written" in said["reason while running"]
     assert said["submit"] == "StorageRefused"
     assert said["begun anew"] is False

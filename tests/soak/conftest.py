@@ -13,4 +13,5 @@ _fixtures = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_fixtures)
 
 head_node = _fixtures.head_node
+random_kills = _fixtures.random_kills
 until = _fixtures.until
