@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from dfbatch.actors.committer import Done, Pending
+from dfbatch.actors.dependency_rows import told_as_unavailable
 from dfbatch.actors.messages import Outcomes
 from dfbatch.actors.outcome_rows import OutcomeRows, bare_rows, rows_of_decided, rows_of_suspects, rows_of_taken
 from dfbatch.actors.pool_demand import demands
@@ -53,6 +54,7 @@ class EffectPerformer(ReuseCalls):
         for effect in effects:
             match effect:
                 case fx.OutcomesTaken():
+                    effect = told_as_unavailable(effect)
                     self._write_taken(effect)
                     self.follow_taken(effect)
                 case fx.OutcomesDecided():

@@ -20,7 +20,6 @@ from dfbatch.actors.effect_performer import CallTag, EffectPerformer
 from dfbatch.actors.manager_base import ManagerConfig, PoolPort
 from dfbatch.actors.opening import OpenedLedger
 from dfbatch.clock import Clock
-from dfbatch.core.idleness import IdleWatch
 from dfbatch.core.metrics import Surroundings, Tallies, sample_rows, without_time
 from dfbatch.core.states import JobState
 from dfbatch.errors import DfbatchError
@@ -49,7 +48,6 @@ class MetricsSampler(EffectPerformer):
 
     def __init__(self, config: ManagerConfig, pool: PoolPort, clock: Clock | None = None) -> None:
         super().__init__(config, pool, clock)
-        self.idle_watch = IdleWatch()
         self.running_since = self.sampled_at = self._saved_at = self._looked_at = self.now().mono
         self._unsaved: list[pa.Table] = []
         self._said: list[dict[str, Any]] = []
@@ -127,11 +125,7 @@ class MetricsSampler(EffectPerformer):
         self._unsaved = [table for table in self._unsaved if id(table) not in saved]
 
     def _around(self) -> Surroundings:
-        return Surroundings(self.open_breakers(), self.committer.backlog_rows)
-
-    def open_breakers(self) -> list[str]:
-        """Names of the circuit breakers that are open, once for each worker they are open on."""
-        return []
+        return Surroundings(self.committer.backlog_rows)
 
 
 class _Unheard:

@@ -59,7 +59,7 @@ class VectorRun(ChunkRun):
         self.mark.cells[0] = self.chunk.lease_id
         self.mark.cells[1] = self.context.job_index = int(self.chunk.indices[start])
         self.context.attempt = int(self.chunk.attempts[start]) + 1
-        begin = time.perf_counter()
+        begin = self.context.begun = time.perf_counter()
         self.limit.item_starts(begin, len(part))
         result: pa.Table | Failure | None
         try:

@@ -18,8 +18,10 @@ from dfbatch.actors.link import ManagerLink
 from dfbatch.client.batch import Batch
 from dfbatch.client.connecting import Connected, reach
 from dfbatch.client.html_text import facts_line
+from dfbatch.client.health import Health, health
 from dfbatch.client.job import Job
 from dfbatch.client.ledger_progress import batch_row
+from dfbatch.client.metrics import metrics, workers
 from dfbatch.client.options import queue_name, submit_options
 from dfbatch.client.queue import Queue
 from dfbatch.client.session import Session
@@ -266,14 +268,23 @@ class Client:
         return [Queue(self._session, q["queue"]) for q in self._session.call("queues")]
 
     def workers(self) -> list[dict[str, Any]]:
-        """Each worker: name, state, node, current job, memory, restarts, jobs done."""
-        found: list[dict[str, Any]] = self._session.call("workers")
-        return found
+        """Each worker: ``worker, state, current_job`` and ``current_since, rate_per_s, breakers, memory_bytes``, ...
 
-    def health(self) -> dict[str, Any]:
-        """How the manager does: status, workers, open and stalled batches, counters."""
-        found: dict[str, Any] = self._session.call("health")
-        return found
+        ``idle_but_backlog`` is True if it has been idle for seconds though jobs that it may take are queued.
+        """
+        return workers(self._session)
+
+    def metrics(self, since: Any = None) -> pa.Table:
+        """A row each 5 s and queue: jobs by state, rates, latencies, workers, breakers; ``at`` is its time.
+
+        ``since``: an aware datetime, a timedelta, or seconds before now; None is all that is kept (a week). Samples are
+        left out while nothing changes; the last rows are of this moment. Raises InvalidInput.
+        """
+        return metrics(self._session, since)
+
+    def health(self) -> Health:
+        """How the manager does: ``ok``, ``problems`` (sentences), and facts by name. See ``dfbatch.Health``."""
+        return health(self._session)
 
     def scale(self, min: int, max: int) -> None:
         """Set the least and the greatest number of workers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -64,14 +65,14 @@ class LogHistogram:
         self.greatest = max(self.greatest, other.greatest)
 
     def quantile(self, q: float) -> float | None:
-        """The value below which a share ``q`` (0..1) lies; None if there is none."""
+        """The smallest value that a share ``q`` (0..1) of all does not exceed; None if there is none."""
         ends = np.cumsum(self.counts)
         n = int(ends[-1])
         if not n:
             return None
-        rank = min(1.0, max(0.0, q)) * (n - 1)
-        bin_ = int(np.searchsorted(ends, int(rank), side="right"))
-        inside = min(1.0, (rank - float(ends[bin_] - self.counts[bin_]) + 0.5) / float(self.counts[bin_]))
+        rank = max(0, math.ceil(min(1.0, q) * n) - 1)
+        bin_ = int(np.searchsorted(ends, rank, side="right"))
+        inside = (rank - float(ends[bin_] - self.counts[bin_]) + 0.5) / float(self.counts[bin_])
         value = float(_EDGES[bin_] + inside * (_EDGES[bin_ + 1] - _EDGES[bin_]))
         return min(self.greatest, max(self.least, value))
 

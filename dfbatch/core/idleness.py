@@ -5,6 +5,7 @@ from __future__ import annotations
 from dfbatch.core.books import Books, Worker
 from dfbatch.core.instant import Instant
 from dfbatch.core.leasing import may_lease
+from dfbatch.core.resting import state_of
 from dfbatch.core.states import WorkerState
 
 IDLE_S = 3.0
@@ -23,7 +24,7 @@ class IdleWatch:
         if books.storage_refusing is not None or not any(len(order) for order in books.orders.values()):
             return
         for worker in books.live_workers():
-            if worker.state is WorkerState.IDLE and not worker.leases and _could_work(books, worker, now):
+            if state_of(worker) is WorkerState.IDLE and not worker.leases and _could_work(books, worker, now):
                 key = (worker.name, worker.incarnation)
                 self._since[key] = before.get(key, now.mono)
 

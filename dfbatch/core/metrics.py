@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dfbatch.core.books import Books
+from dfbatch.core.circuit_breaker import BreakerState
 from dfbatch.core.error_class import ErrorClass
 from dfbatch.core.histogram import LogHistogram
 from dfbatch.core.instant import Instant
+from dfbatch.core.resting import state_of
 from dfbatch.core.snapshots import batch_state, job_counts
 from dfbatch.core.states import FIRST_TERMINAL_CODE, BatchState, JobState, WorkerState
 
@@ -133,9 +135,8 @@ class Tallies:
 
 @dataclass(slots=True)
 class Surroundings:
-    """What a sample says of the manager beside its queues. ``open_breakers``: a name for each worker it is open on."""
+    """What a sample says that the books do not know. ``backlog_rows``: those that wait for the ledger."""
 
-    open_breakers: Sequence[str] = ()
     backlog_rows: int = 0
 
 
@@ -159,6 +160,11 @@ def sample_rows(
             }
         )
     return rows
+
+
+def open_breakers(books: Books) -> list[str]:
+    """Names of the circuit breakers that are open, once for each worker they are open on."""
+    return [b.name for worker in books.workers.values() for b in worker.breakers if b.state is BreakerState.OPEN]
 
 
 def without_time(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -207,12 +213,13 @@ def _moved(tally: QueueTally, interval_s: float) -> dict[str, Any]:
 
 
 def _shared(books: Books, tallies: Tallies, around: Surroundings) -> dict[str, Any]:
-    workers = Counter(worker.state.value for worker in books.workers.values())
+    workers = Counter(state_of(worker).value for worker in books.workers.values())
     commits = tallies.commits.take()
+    breakers = open_breakers(books)
     return {
         **{f"workers_{state}": workers[state] for state in WORKER_STATES},
-        "breakers_open": len(around.open_breakers),
-        "open_breakers": sorted(set(around.open_breakers)),
+        "breakers_open": len(breakers),
+        "open_breakers": sorted(set(breakers)),
         "backlog_rows": around.backlog_rows,
         "duplicates_suppressed": books.duplicates_suppressed,
         "worker_deaths": books.worker_deaths,

@@ -16,6 +16,7 @@ from dfbatch.ledger.lock import MANAGER_FILE, ManagerInfo
 from dfbatch.ledger.log_commits import log_commits
 from dfbatch.ledger.maintenance import Maintenance
 from dfbatch.ledger.retention import Retention
+from dfbatch.ledger.sample_retention import SampleRetention
 from dfbatch.ledger.schemas import COMMIT_ORDER, TABLES
 from dfbatch.ledger.storage import Storage
 from dfbatch.ledger.table import LedgerTable
@@ -51,6 +52,7 @@ class LedgerWriter:
         self._upkeep: dict[str, Maintenance] = {}
         self._retention = Retention(storage, self._tables, self.next_commit_id)
         self._collection = Collection(storage, self._tables)
+        self._samples = SampleRetention(self._tables, self.next_commit_id)
         self._number = 0
         self._fenced: LedgerFenced | None = None
 
@@ -129,7 +131,8 @@ class LedgerWriter:
                 for name, table in sorted(self._tables.items())
                 if table.epoch == self.epoch
             )
-            return merged or self._retention.step() or self._collection.step(now_wall)
+            more = merged or self._samples.step(now_wall)
+            return more or self._retention.step() or self._collection.step(now_wall)
         except LedgerFenced as error:
             self._fenced = error
             raise
