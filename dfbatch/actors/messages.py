@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dfbatch.core.death import Death
+
 Indices = npt.NDArray[np.int64]
 
 
@@ -29,6 +31,11 @@ class WorkOrder:
     def reuses(self) -> bool:
         """True if outcomes of equal content may be taken over."""
         return self.options.get("reuse") == "content"
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The most resident memory that a worker may need for it, or None for no limit."""
+        return (self.options.get("resources") or {}).get("memory") or None
 
     @property
     def timeout_s(self) -> float | None:
@@ -151,6 +158,7 @@ class Hello:
     mark: tuple[int, int] | None = None
     timed_out: bool = False
     stack: str = ""
+    death: Death | None = None
     breakers: BreakerReport | None = None
 
 
@@ -210,10 +218,11 @@ class Control:
 
 @dataclass(slots=True, eq=False)
 class ExchangeReply:
-    """``chunk`` is None if there is nothing to lease now."""
+    """``chunk`` is None if there is nothing to lease now. ``more``: asking again at once may give another one."""
 
     control: Control
     chunk: Chunk | None = None
+    more: bool = True
 
 
 @dataclass(slots=True, eq=False)

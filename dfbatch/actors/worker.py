@@ -20,6 +20,8 @@ from typing import Protocol, TextIO
 from dfbatch.actors.chunk_runner import ChunkRunner
 from dfbatch.actors.context import JobContext
 from dfbatch.actors.held_work import HeldWork
+from dfbatch.actors.last_death import last_death
+from dfbatch.actors.memory_limit import MemoryLimit
 from dfbatch.actors.messages import (
     Beat,
     Chunk,
@@ -34,6 +36,7 @@ from dfbatch.actors.position_mark import PositionMark
 from dfbatch.actors.time_limit import TIMEOUT_HEAD
 from dfbatch.actors.verifier_store import VerifierStore
 from dfbatch.actors.vitals import Vitals
+from dfbatch.core.death import Death
 from dfbatch.version import __version__
 
 HEARTBEAT_S = 1.0
@@ -69,11 +72,13 @@ class Worker:
         node: str | None = None,
         idle_s: float | None = 60.0,
         stack_file: TextIO | None = None,
+        memory: MemoryLimit | None = None,
     ) -> None:
         self.name = name
         self.incarnation = secrets.token_hex(6)
         self._manager = manager
         self._mark = mark
+        self._memory = memory or MemoryLimit()
         self._shape = shape
         self._queues = queues
         self._node = node or socket.gethostname()
@@ -91,16 +96,18 @@ class Worker:
         self.failed = False
         self._work = HeldWork(self._stopping)
         self._patience = Patience(self._stopping)
-        self._runner = ChunkRunner(verifiers, mark, self._context, self._work, stack_file)
+        self._runner = ChunkRunner(verifiers, mark, self._context, self._work, stack_file, self._memory)
 
     def run(self) -> None:
         """Work until it is over. Returns after everything held was finished or handed back."""
         last_mark, stack = self._mark.last(), self._mark.take_stack()
+        death = last_death(stack, self._memory.last_note)
         self._mark.clear()
+        self._memory.start()
         loops = {"exchange": self._exchange_loop, "heartbeat": self._heartbeat_loop}
         threads = [_guarded(loop, f"{what} of worker {self.name}", self._fail) for what, loop in loops.items()]
         try:
-            self._say_hello(last_mark, stack)
+            self._say_hello(last_mark, stack, death)
             for thread in threads:
                 thread.start()
             self._run_loop()
@@ -253,13 +260,13 @@ class Worker:
         if running is not None and since is not None:
             current = (running.order.batch_id, self._context.job_index, since)
         steps = self._context.take_steps()
-        rss, draining = _resident_bytes(), self._stopping.is_set()
+        rss, draining = MemoryLimit.resident(), self._stopping.is_set()
         breakers = self._breakers.report()
         return Beat(self.name, self.incarnation, self._epoch, leases, steps, current, rss, draining, breakers)
 
     # ------------------------------------------------------------------------- hello and goodbye
 
-    def _say_hello(self, mark: tuple[int, int] | None, stack: str) -> None:
+    def _say_hello(self, mark: tuple[int, int] | None, stack: str, death: Death | None = None) -> None:
         work = self._work
         with work.condition:
             message = Hello(
@@ -275,6 +282,7 @@ class Worker:
                 mark=mark,
                 timed_out=TIMEOUT_HEAD in stack,
                 stack=stack,
+                death=death,
                 breakers=self._breakers.report(),
             )
         reply = self._patience.call(lambda: self._manager.hello(message))
@@ -308,6 +316,7 @@ class Worker:
             except UNREACHABLE as error:
                 _logger.warning("Worker %s left without a goodbye: %s", self.name, error)
         self._mark.remove()
+        self._memory.stop()
 
 
 def _guarded(loop: Callable[[], None], what: str, stop: Callable[[], None]) -> threading.Thread:
@@ -326,8 +335,3 @@ def _guarded(loop: Callable[[], None], what: str, stop: Callable[[], None]) -> t
 def _join(threads: list[threading.Thread]) -> None:
     for thread in threads:
         thread.join(timeout=15.0)
-
-
-def _resident_bytes() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -27,10 +27,12 @@ from dfbatch.actors.output_types import types_in_ledger
 from dfbatch.core import effects as fx
 from dfbatch.core import events
 from dfbatch.core.books import LEASE_TERM_S
+from dfbatch.core.death import CONSTRUCTING
 from dfbatch.core.job_table import JobTable
 from dfbatch.errors import ManagerRecovering
 
 PARK_S = 10.0
+FEW_JOBS = 16
 MOST_BACKLOG_ROWS = 3_000_000
 """Rows that may wait for the ledger; beyond it nothing is leased, so memory stays bounded."""
 
@@ -51,12 +53,19 @@ class WorkerCalls(EffectPerformer):
         await self._know_types(message.outcomes)
         for outcomes in message.outcomes:
             self._take(name, outcomes)
-        if message.timed_out and message.mark is not None:
+        if message.timed_out and message.mark is not None and message.mark[1] != CONSTRUCTING:
             self._charge_timeout(name, message.mark, message.stack)
         held = tuple(events.HeldLease(h.lease_id, h.batch_id, h.indices, h.generation, h.solo) for h in message.held)
         effects = self.state.handle(
             events.WorkerHello(
-                name, message.incarnation, message.shape, message.queues, message.node, held, message.mark
+                name,
+                message.incarnation,
+                message.shape,
+                message.queues,
+                message.node,
+                held,
+                message.mark,
+                death=message.death,
             ),
             self.now(),
         )
@@ -80,7 +89,7 @@ class WorkerCalls(EffectPerformer):
             chunk = await self._next_chunk(message.worker)
             if chunk is None and message.idle and not message.outcomes:
                 chunk = await self._park(message.worker)
-        return ExchangeReply(self._control(message.worker), chunk)
+        return ExchangeReply(self._control(message.worker), chunk, self._has_more_after(chunk))
 
     async def heartbeat(self, beat: Beat) -> Control:
         await self.ready_for_workers()
@@ -212,6 +221,12 @@ class WorkerCalls(EffectPerformer):
         return Chunk(
             lease.lease_id, desk.order, table, lease.indices, granted.generation, attempts, lease.solo, LEASE_TERM_S
         )
+
+    def _has_more_after(self, chunk: Chunk | None) -> bool:
+        """False after the last few jobs there are: a worker that fetches ahead would only be in its own way."""
+        if chunk is None or len(chunk.indices) > FEW_JOBS:
+            return True
+        return any(batch.finished_as is None and batch.has_ready_work() for batch in self.state.batches.values())
 
     async def _park(self, worker: str) -> Chunk | None:
         """Wait for work, news, or the end of patience."""
