@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from dfbatch.actors.context import JobContext
 from dfbatch.actors.failure import Failure, describe
+from dfbatch.actors.memory_limit import MemoryLimit
 from dfbatch.actors.messages import Chunk, Outcomes
+from dfbatch.actors.out_of_memory import let_go, out_of_memory
 from dfbatch.actors.position_mark import PositionMark
 from dfbatch.actors.time_limit import TimeLimit
 
@@ -48,6 +50,7 @@ class ChunkRun:
         context: JobContext,
         is_recalled: Callable[[], bool],
         limit: TimeLimit,
+        memory: MemoryLimit | None = None,
     ) -> None:
         self.chunk = chunk
         self.verifier = verifier
@@ -55,6 +58,7 @@ class ChunkRun:
         self.context = context
         self.is_recalled = is_recalled
         self.limit = limit
+        self.memory = memory or MemoryLimit()
         retry = chunk.order.options.get("retry") or {}
         self._retry_on, self._give_up_on = tuple(retry.get("retry_on", ())), tuple(retry.get("give_up_on", ()))
 
@@ -90,6 +94,9 @@ class ChunkRun:
         return (lambda item: call(item, context)) if self.verifier.takes_context else call
 
     def described(self, error: BaseException) -> Failure:
+        if out_of_memory(error):
+            self.memory.lift()
+            let_go(error)
         failure = describe(error, self._retry_on, self._give_up_on)
         if failure.dependencies:
             self.context.breakers.left(failure.dependencies)

@@ -12,11 +12,13 @@ from dfbatch.actors.chunk_run import ChunkRun, LoadedVerifier
 from dfbatch.actors.context import JobContext
 from dfbatch.actors.held_work import HeldWork
 from dfbatch.actors.item_run import ItemRun
+from dfbatch.actors.memory_limit import MemoryLimit
 from dfbatch.actors.messages import Chunk, Outcomes
 from dfbatch.actors.position_mark import PositionMark
 from dfbatch.actors.time_limit import TimeLimit
 from dfbatch.actors.vector_run import VectorRun
 from dfbatch.actors.verifier_store import VerifierStore
+from dfbatch.core.death import CONSTRUCTING
 from dfbatch.errors import VerifierUnusable
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class ChunkRunner:
         context: JobContext,
         work: HeldWork,
         stack_file: TextIO | None,
+        memory: MemoryLimit,
     ) -> None:
         self._verifiers = verifiers
         self._mark = mark
@@ -42,6 +45,7 @@ class ChunkRunner:
         self._breakers = context.breakers
         self._work = work
         self._stack_file = stack_file
+        self._memory = memory
         self._reuse: ReuseRun | None = None
         self._at_hand: ChunkRun | None = None
 
@@ -65,8 +69,10 @@ class ChunkRunner:
     def _outcomes(self, chunk: Chunk, recalled: Callable[[], bool]) -> Iterator[Outcomes]:
         if recalled():
             return
+        cap = chunk.order.memory_bytes
+        self._memory.set(cap)
         try:
-            verifier: LoadedVerifier = self._verifiers.get(chunk.order)
+            verifier = self._loaded(chunk, cap)
         except VerifierUnusable as error:
             yield failed_outright(chunk, error)
             return
@@ -74,7 +80,7 @@ class ChunkRunner:
         kind = VectorRun if verifier.vectorised else ItemRun
 
         def run(part: Chunk, verifier: LoadedVerifier) -> Iterator[Outcomes]:
-            self._at_hand = kind(part, verifier, self._mark, self._context, recalled, limit)
+            self._at_hand = kind(part, verifier, self._mark, self._context, recalled, limit, self._memory)
             return self._at_hand.outcomes()
 
         try:
@@ -86,6 +92,18 @@ class ChunkRunner:
             # Ours, not the verifier's. A worker that ended here would meet the same chunk for ever.
             _logger.exception("Lease %d could not be run", chunk.lease_id)
             yield failed_outright(chunk, error, self._work.open_positions(chunk))
+
+    def _loaded(self, chunk: Chunk, cap: int | None) -> LoadedVerifier:
+        """The verifier, constructed under its mark. Raises VerifierUnusable."""
+        too_small = self._memory.too_small(cap)
+        if too_small is not None:
+            raise VerifierUnusable(too_small)
+        cells = self._mark.cells
+        cells[0], cells[1] = chunk.lease_id, CONSTRUCTING
+        try:
+            return self._verifiers.get(chunk.order)
+        finally:
+            self._mark.clear()
 
     def _reuse_run(self) -> ReuseRun:
         """Made when first needed: most workers never reuse anything."""

@@ -10,8 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfbatch.actors.breaker import dependencies_of
+from dfbatch.actors.out_of_memory import out_of_memory
 from dfbatch.core.error_class import ErrorClass
-from dfbatch.errors import BreakerOpen, ItemError, TransientError, VerifierUnusable
+from dfbatch.errors import (
+    BreakerOpen,
+    GpuOutOfMemory,
+    HostOutOfMemory,
+    ItemError,
+    TransientError,
+    VerifierUnusable,
+)
 
 _OWN_FOLDER = str(Path(__file__).parent)
 _LONGEST_MESSAGE = 2_000
@@ -55,11 +63,10 @@ def describe(error: BaseException, retry_on: Sequence[str] = (), give_up_on: Seq
     about_item = isinstance(error, ItemError)
     text = "" if about_item else clean_traceback(error)
     shown = type(error)
-    name = (
-        shown.__qualname__
-        if shown.__module__ in ("builtins", "dfbatch.errors")
-        else f"{shown.__module__}.{shown.__qualname__}"
-    )
+    plain = shown.__module__ in ("builtins", "dfbatch.errors")
+    name = shown.__qualname__ if plain else f"{shown.__module__}.{shown.__qualname__}"
+    memory = None if about_item else out_of_memory(error)
+    message = _message(error) if memory is None else f"{name}: {_message(error)}"
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1] if frames else None
     where = f"{last.filename}:{last.lineno}" if last else ""
@@ -72,8 +79,8 @@ def describe(error: BaseException, retry_on: Sequence[str] = (), give_up_on: Seq
         error_class = ErrorClass.TRANSIENT  # a service that failed may be there next time
     return Failure(
         error_class,
-        name,
-        _storable(_message(error)[:_LONGEST_MESSAGE]),
+        memory or name,
+        _storable(message[:_LONGEST_MESSAGE]),
         _storable(text[-_LONGEST_TRACEBACK:]),
         fingerprint,
         dependencies,
@@ -91,7 +98,7 @@ def classify(error: BaseException, retry_on: Sequence[str] = (), give_up_on: Seq
         return ErrorClass.PERMANENT
     if names & set(retry_on) or isinstance(error, TransientError) or _is_network(error):
         return ErrorClass.TRANSIENT
-    if isinstance(error, MemoryError):
+    if isinstance(error, (HostOutOfMemory, GpuOutOfMemory)) or out_of_memory(error):
         return ErrorClass.OUT_OF_MEMORY
     return ErrorClass.PERMANENT
 

@@ -132,6 +132,8 @@ class StandaloneChild:
         import ray
 
         from dfbatch.actors.link import LinkedManager
+        from dfbatch.actors.memory_limit import MemoryLimit
+        from dfbatch.actors.position_mark import marks_folder
         from dfbatch.actors.verifier_store import VerifierStore
         from dfbatch.actors.worker import Worker
         from dfbatch.ledger.storage import open_storage
@@ -146,6 +148,7 @@ class StandaloneChild:
             node=ray.get_runtime_context().get_node_id()[:12],
             idle_s=plan.idle_s,
             stack_file=stack_file,
+            memory=MemoryLimit(marks_folder(plan.namespace), plan.name),
         )
 
     # -------------------------------------------------------------------------------------- watch

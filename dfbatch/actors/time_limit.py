@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TextIO
 
 _OWN_FOLDER = str(Path(__file__).parent)
+_CALLERS = ("run.py", "verifier_code.py")
+"""Ours that call the user's code."""
+_LONGEST_DUMP = 20_000
 TIMEOUT_HEAD = "Timeout ("
 """How faulthandler begins the stack of a time limit; that of a crash begins otherwise."""
 
@@ -37,10 +40,15 @@ class TimeLimit:
 
 
 def where_it_hung(stack: str) -> str:
-    """The frames of user code out of a dump of all threads, the innermost first; the whole dump if none is found."""
+    """The frames of user code, the innermost first; the whole dump if none is found."""
+    return user_frames(stack, "Where it was when its time was over")
+
+
+def user_frames(stack: str, head: str) -> str:
+    """Out of a dump of all threads those frames that are not ours, under ``head``; the whole dump if none is found."""
     for block in stack.split("\n\n"):
         lines = block.splitlines()
         own = next((k for k, line in enumerate(lines) if _OWN_FOLDER in line), 0)
-        if "run.py" in block and own > 1:
-            return "\n".join(["Where it was when its time was over (innermost call first):", *lines[1:own]])
-    return stack
+        if any(name in block for name in _CALLERS) and own > 1:
+            return "\n".join([f"{head} (innermost call first):", *lines[1:own]])
+    return stack[:_LONGEST_DUMP]

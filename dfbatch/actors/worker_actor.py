@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import ray
 
 from dfbatch.actors.link import LinkedManager
+from dfbatch.actors.memory_limit import MemoryLimit
 from dfbatch.actors.position_mark import PositionMark, marks_folder
 from dfbatch.actors.ray_link import RayLink
 from dfbatch.actors.verifier_store import VerifierStore
@@ -74,6 +75,7 @@ class WorkerActor:
                     node=ray.get_runtime_context().get_node_id()[:12],
                     idle_s=config.idle_s,
                     stack_file=stack_file,
+                    memory=MemoryLimit(marks_folder(config.namespace), config.name),
                 )
                 self._worker.run()
         except Exception as error:
