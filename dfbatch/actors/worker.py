@@ -40,6 +40,7 @@ from dfbatch.core.death import Death
 from dfbatch.version import __version__
 
 HEARTBEAT_S = 1.0
+SHORTEST_PAUSE_S = 0.02
 _logger = logging.getLogger("dfbatch.worker")
 
 
@@ -118,7 +119,7 @@ class Worker:
             with self._work.condition:
                 parked = self._parked
             if not parked:
-                _join(started)
+                _join(started[:1])  # the heartbeat may be parked, too
             self._say_goodbye()  # which ends a parked call too
             _join(started)
             self._left.set()
@@ -235,8 +236,9 @@ class Worker:
             self.stop()
 
     def _heartbeat_loop(self) -> None:
-        while not self._ending.wait(HEARTBEAT_S):
-            self._beat_at = time.monotonic()
+        pause_s = HEARTBEAT_S
+        while not self._ending.wait(pause_s):
+            pause_s, self._beat_at = HEARTBEAT_S, time.monotonic()
             beat = self._beat()
             try:
                 control = self._manager.heartbeat(beat)
@@ -250,6 +252,8 @@ class Worker:
             else:
                 self._breakers.confirm(beat.breakers)
                 self._obey(control)
+            # The manager keeps the call of a busy worker, to answer at once when it wants a chunk back.
+            pause_s = max(SHORTEST_PAUSE_S, HEARTBEAT_S - (time.monotonic() - self._beat_at))
 
     def _beat(self) -> Beat:
         with self._work.condition:

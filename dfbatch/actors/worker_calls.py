@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +33,7 @@ from dfbatch.core.job_table import JobTable
 from dfbatch.errors import ManagerRecovering
 
 PARK_S = 10.0
+KEEP_BEAT_S = 0.9
 FEW_JOBS = 16
 MOST_BACKLOG_ROWS = 3_000_000
 """Rows that may wait for the ledger; beyond it nothing is leased, so memory stays bounded."""
@@ -99,6 +101,8 @@ class WorkerCalls(EffectPerformer):
         self._keep_steps(beat.steps)
         self._see_breakers(beat.worker, beat.incarnation, beat.breakers)
         self.perform(self.state.handle(events.Heartbeat(beat.worker, beat.lease_ids, beat.draining), self.now()))
+        if beat.lease_ids:
+            await self._until_called_back(beat.worker)
         return self._control(beat.worker)
 
     async def hand_back(self, worker: str, lease_id: int) -> None:
@@ -221,6 +225,18 @@ class WorkerCalls(EffectPerformer):
         return Chunk(
             lease.lease_id, desk.order, table, lease.indices, granted.generation, attempts, lease.solo, LEASE_TERM_S
         )
+
+    async def _until_called_back(self, worker: str) -> None:
+        """Keep the heartbeat of a busy worker for a while: its answer is the quickest way to reach it."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + KEEP_BEAT_S
+        while self.status == "running" and worker not in self.leaving and not self.recalls.get(worker):
+            wake = self.wakes.get(worker)
+            if wake is None or loop.time() >= until:
+                return
+            wake.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wake.wait(), max(0.0, until - loop.time()))
 
     def _has_more_after(self, chunk: Chunk | None) -> bool:
         """False after the last few jobs there are: a worker that fetches ahead would only be in its own way."""
