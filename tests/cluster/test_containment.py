@@ -61,7 +61,9 @@ def test_every_item_that_harms_its_worker_is_one_dead_letter_and_all_others_succ
             misbehave(bad[item])
         return 2 * item
 
-    batch = client.map(verify, range(N), timeout_s=3.0, memory=CAP_BYTES, retry=Retry(max_attempts=1))
+    # One try, and one death alone: each costs a new process, and those are not what is tested here.
+    few: dict[str, Any] = {"retry": Retry(max_attempts=1), "max_worker_deaths": 1}
+    batch = client.map(verify, range(N), timeout_s=3.0, memory=CAP_BYTES, **few)
     batch.wait(timeout=180)
 
     rows: list[dict[str, Any]] = batch.results().to_arrow().to_pylist()
@@ -70,5 +72,11 @@ def test_every_item_that_harms_its_worker_is_one_dead_letter_and_all_others_succ
     assert {index: row["error_type"] for index, row in failed.items()} == {k: v for k, (_, v) in KILLERS.items()}
     assert Counter(row["status"] for row in rows) == {"succeeded": N - len(KILLERS), "failed": len(KILLERS)}
     assert all(row["output"]["value"] == 2 * row["job_index"] for row in rows if row["status"] == "succeeded")
-    dead = {letter["job_index"] for letter in batch.dead_letters()}
-    assert dead == set(KILLERS)
+    assert {letter["job_index"] for letter in batch.dead_letters()} == set(KILLERS)
+    told = {how: failed[index] for index, (how, _) in KILLERS.items()}
+    assert "Segmentation fault" in told["segfault"]["error_message"]
+    assert all("in misbehave" in told[how]["traceback"] for how in ("raise", "segfault", "hang", "hang with the GIL"))
+    assert "MemoryError" in told["allocate"]["error_message"]
+    assert "of the 600 MiB" in told["allocate unseen"]["error_message"]
+    assert {row["worker_deaths"] for row in failed.values()} == {0, 1}
+    assert all(row["verifier_fingerprint"] and row["attempts"] <= 1 for row in rows)
