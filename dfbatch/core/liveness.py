@@ -93,7 +93,10 @@ def _batch_tick(books: Books, batch: Batch, now: Instant) -> list[Effect]:
     due = batch.due(now.mono)
     if len(due):
         books.move(batch, due, JobState.QUEUED, "retry due")
-        batch.ready.prepend(due)
+        sent_back = batch.jobs.returns[due] > 0
+        batch.ready.prepend(due[~sent_back])
+        # Others may probe the dependency next, so that no item goes back again and again.
+        batch.ready.append(due[sent_back])
         effects.append(WorkAvailable())
     if batch.expires_at is not None and now.mono >= batch.expires_at and batch.stopping is None:
         reason = "The deadline of the batch passed."

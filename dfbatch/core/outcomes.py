@@ -69,6 +69,9 @@ def _take(
     jobs = batch.jobs
     indices = event.indices[positions]
     errors = event.error_class[positions]
+    if batch.n_success_ever:
+        # Others can construct the verifier: this worker cannot, which is not the items' fault.
+        errors = np.where(errors == ErrorClass.VERIFIER_UNUSABLE, np.uint8(ErrorClass.BREAKER_OPEN), errors)
     state = np.full(len(positions), JobState.SUCCEEDED.code, np.uint8)
     retry_at = np.full(len(positions), np.nan)
     failed = errors != ErrorClass.NONE
