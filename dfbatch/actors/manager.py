@@ -119,7 +119,7 @@ class Manager(RetentionCalls, WatchCalls, WorkerCalls, HealthCalls):
         interrupted = opened.interrupted and not self.config.resume
         self.note("manager_started", detail={"pid": os.getpid(), "host": socket.gethostname()})
         for found in opened.recovered.batches:
-            desk = self.make_desk(found.row)
+            desk = self.make_recovered_desk(found)
             event = recovered_event(found, interrupted)
             if event.paused == INTERRUPTED and self.config.resume:
                 event = replace(event, paused=None)

@@ -23,6 +23,7 @@ from dfbatch.core.metrics import Tallies
 from dfbatch.core.pool_size import Demand
 from dfbatch.core.resource_shape import ResourceShape
 from dfbatch.errors import LedgerFenced, ManagerRecovering, StorageRefused
+from dfbatch.ledger.recovery import RecoveredBatch
 
 READ_SILENCE_S = 30.0
 """A reader of a Dataset that was not heard of for so long reads no more."""
@@ -172,6 +173,12 @@ class ManagerBase:
 
     def make_desk(self, row: dict[str, Any]) -> BatchDesk:
         desk = self.desks[row["batch_id"]] = desk_of(row, self.ledger.reader)
+        return desk
+
+    def make_recovered_desk(self, found: RecoveredBatch) -> BatchDesk:
+        """As it was in the last life: with what has come out so far."""
+        desk = self.make_desk(found.row)
+        desk.verdicts, desk.errors = found.verdicts, found.errors
         return desk
 
     def spare_a_cpu(self) -> None:

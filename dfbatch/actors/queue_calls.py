@@ -204,7 +204,7 @@ class QueueCalls(ControlCalls):
         for start in range(0, len(batch_ids), _AT_ONCE):
             for found in await self._read_back(batch_ids[start : start + _AT_ONCE]):
                 batch_id = found.row["batch_id"]
-                desk = self.make_desk(found.row)
+                desk = self.make_recovered_desk(found)
                 effects = self.state.handle(recovered_event(found, False), self.now())
                 if self.state.batch(batch_id).finished_as is None:
                     self.perform(effects)

@@ -17,8 +17,8 @@ import pyarrow as pa
 from dfbatch.actors.link import ManagerLink
 from dfbatch.client.batch import Batch
 from dfbatch.client.connecting import Connected, reach
-from dfbatch.client.html_text import facts_line
 from dfbatch.client.health import Health, health
+from dfbatch.client.html_text import facts_line
 from dfbatch.client.job import Job
 from dfbatch.client.ledger_progress import batch_row
 from dfbatch.client.metrics import metrics, workers

@@ -5,6 +5,7 @@ Only the few columns of the open batches are read, as numpy arrays: ten million 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from dfbatch.core.states import JobState
 from dfbatch.ledger.batch_table import detail_of, in_order, latest_rows, without
 from dfbatch.ledger.columns import numbers, take_rows
 from dfbatch.ledger.joining import latest_of
+from dfbatch.ledger.outcome_tallies import add_tallies
 from dfbatch.ledger.reading import LedgerReader
 
 RESULT_COLUMNS = ("batch_id", "job_index", "generation", "status")
@@ -40,6 +42,7 @@ class RecoveredBatch:
     ``row``: its row in ``batches``. ``result_*``: every outcome, sorted by (index, generation), as int64, int16 and
     uint8 (codes of JobState). ``attempts``: for each job the row of its newest try, without ``batch_id``.
     ``events``: its events in order, ``detail`` as a dict. ``job_count``: jobs that are stored, counted from index 0.
+    ``verdicts, errors``: how often each verdict, and each type of error of the present generations, is there.
     """
 
     row: dict[str, Any]
@@ -49,6 +52,8 @@ class RecoveredBatch:
     attempts: pa.Table
     events: list[dict[str, Any]]
     job_count: int
+    verdicts: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -94,6 +99,7 @@ def recover(reader: LedgerReader) -> Recovered:
     for row in open_rows:
         batch_id = row["batch_id"]
         found.batches.append(_batch(reader, row, results[batch_id], attempts[batch_id], of_batch.get(batch_id, [])))
+    add_tallies(reader, found.batches)
     return found
 
 
@@ -106,10 +112,12 @@ def recover_batches(reader: LedgerReader, batch_ids: Collection[str]) -> list[Re
     rows = [row for row in rows if row["batch_id"] not in found.retired]
     results = _by_batch(reader, "results", RESULT_COLUMNS, rows)
     attempts = _by_batch(reader, "attempts", ATTEMPT_COLUMNS, rows)
-    return [
+    batches = [
         _batch(reader, row, results[row["batch_id"]], attempts[row["batch_id"]], of_batch.get(row["batch_id"], []))
         for row in rows
     ]
+    add_tallies(reader, batches)
+    return batches
 
 
 def _events(reader: LedgerReader, found: Recovered) -> dict[str, list[dict[str, Any]]]:
