@@ -1,0 +1,106 @@
+"""Work on a cluster of two nodes, of which one is killed: `two_nodes.py FOLDER`. Prints one JSON line, or fails.
+
+The second node alone has the resource ``far``. The ledger is on the disk that both nodes share.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import dfbatch
+from dfbatch.client.client import Client
+
+QUIET = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "disabled", "DFBATCH_PROGRESS": "off"}
+"""Without the first one, and before Ray is imported, Ray listens on all interfaces."""
+N = 4_000
+LIMIT_S = 60.0
+NODE = {
+    "node_ip_address": "127.0.0.1",
+    "include_dashboard": False,
+    "dashboard_agent_listen_port": 0,
+    "object_store_memory": 80_000_000,
+}
+
+
+def until(condition: Callable[[], bool], what: str, client: Client) -> float:
+    """Seconds it took."""
+    begin = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begin < LIMIT_S, f"{what}: {client.health()} {client.workers()}"
+        time.sleep(0.02)
+    return round(time.monotonic() - begin, 2)
+
+
+def slow_double(item: int) -> int:
+    import time
+
+    time.sleep(0.002)
+    return 2 * item
+
+
+def hold(item: int) -> int:
+    import time
+
+    time.sleep(0.2)
+    return item
+
+
+def tell(folder: str) -> dict[str, Any]:
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 1, "temp_dir": folder + "/ray"})
+    far = cluster.add_node(**NODE, num_cpus=2, resources={"far": 1})
+    client = dfbatch.connect(address=cluster.address, storage_path=folder + "/ledger", workers=(2, 3))
+    try:
+        return play(client, lambda: cluster.remove_node(far, allow_graceful=False))
+    finally:
+        client.shutdown()
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def play(client: Client, kill_node: Callable[[], None]) -> dict[str, Any]:
+    batch = client.map(slow_double, range(N), name="spread")
+    there = client.map(hold, range(1_000), resources={"far": 1}, name="there")
+    until(lambda: batch.progress().done > N // 8 and there.progress().done > 0, "work on both nodes", client)
+    until(lambda: len(client.workers()) == 3, "three workers", client)
+    nodes = {worker["worker"]: (worker["shape"], worker["node"]) for worker in client.workers()}
+
+    kill_node()
+
+    def has_stalled() -> bool:
+        return there.progress().status == "stalled"
+
+    batch.wait(LIMIT_S)
+    stalled_after_s = until(has_stalled, "the batch that only the dead node could run is stalled", client)
+    try:
+        client.submit(hold, 1, resources={"far": 1})
+        refused = None
+    except dfbatch.ResourcesUnavailable as error:
+        refused = str(error)
+    rows = client._session.reader.read("results", batch_id=batch.id, columns=["job_index", "status"]).to_pylist()
+    found = {
+        "nodes": nodes,
+        "rows": len(rows),
+        "jobs": len({row["job_index"] for row in rows}),
+        "statuses": Counter(row["status"] for row in rows),
+        "values_ok": batch.results().values() == [2 * k for k in range(N)],
+        "stalled": there.progress().reason,
+        "stalled_in_health": client.health()["stalled"].get(there.id),
+        "stalled_after_s": stalled_after_s,
+        "refused": refused,
+    }
+    there.cancel()
+    return found
+
+
+if __name__ == "__main__":
+    os.environ.update(QUIET)
+    print(json.dumps(tell(sys.argv[1])), flush=True)
