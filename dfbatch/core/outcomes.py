@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,6 +29,7 @@ def on_reported(books: Books, event: OutcomesReported, now: Instant) -> list[Eff
     if batch is None:
         books.duplicates_suppressed += len(event.indices)
         return []
+    event = _without_blame(batch, event)
     positions = _acceptable(batch, event)
     suppressed = len(event.indices) - len(positions)
     books.duplicates_suppressed += suppressed
@@ -42,6 +45,15 @@ def on_reported(books: Books, event: OutcomesReported, now: Instant) -> list[Eff
     if books.queue(batch.spec.queue).policy.concurrency is not None:
         effects.append(WorkAvailable())
     return effects + end_if_done(books, batch, now)
+
+
+def _without_blame(batch: Batch, event: OutcomesReported) -> OutcomesReported:
+    """Where others could construct the verifier and this worker cannot, the items go back: it is not their fault."""
+    unusable = event.error_class == ErrorClass.VERIFIER_UNUSABLE
+    if not batch.n_success_ever or not unusable.any():
+        return event
+    error_class = np.where(unusable, np.uint8(ErrorClass.BREAKER_OPEN), event.error_class).astype(np.uint8)
+    return replace(event, error_class=error_class)
 
 
 def _acceptable(batch: Batch, event: OutcomesReported) -> Indices:
@@ -69,9 +81,6 @@ def _take(
     jobs = batch.jobs
     indices = event.indices[positions]
     errors = event.error_class[positions]
-    if batch.n_success_ever:
-        # Others can construct the verifier: this worker cannot, which is not the items' fault.
-        errors = np.where(errors == ErrorClass.VERIFIER_UNUSABLE, np.uint8(ErrorClass.BREAKER_OPEN), errors)
     state = np.full(len(positions), JobState.SUCCEEDED.code, np.uint8)
     retry_at = np.full(len(positions), np.nan)
     failed = errors != ErrorClass.NONE
