@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from dfbatch.core.batch import Batch, BatchStop
-from dfbatch.core.books import LEASE_TERM_S, MARK_GRACE_S, Books, Worker
-from dfbatch.core.effects import Effect, Note, Recall, WorkAvailable
+from dfbatch.core.books import LEASE_TERM_S, MARK_GRACE_S, Books
+from dfbatch.core.effects import Effect, Note, WorkAvailable
 from dfbatch.core.ending import ask_for_seal, stop_by_rule
 from dfbatch.core.events import PoolTroubled, Tick
 from dfbatch.core.instant import Instant
-from dfbatch.core.leasing import may_lease, take_back
+from dfbatch.core.leasing import take_back
 from dfbatch.core.resting import all_rest
 from dfbatch.core.sharing import share_out
 from dfbatch.core.states import JobState
 from dfbatch.core.suspicion import settle_death
+from dfbatch.core.yielding import make_room
 
 SILENT_S = 2 * LEASE_TERM_S
 STALL_S = 15.0
 """Work that nobody claims for this long is stalled."""
 WALL_JUMP_S = 5.0
-YIELD_AFTER_S = 0.3
-"""An urgent job waits this long for a chunk to end before the chunk is asked to make room."""
-YIELD_PATIENCE_S = 2.0
-"""A worker that was asked to yield gets this long for the item it is at before another one is asked."""
 
 
 def on_tick(books: Books, event: Tick, now: Instant) -> list[Effect]:
@@ -33,7 +30,7 @@ def on_tick(books: Books, event: Tick, now: Instant) -> list[Effect]:
     for batch in list(books.batches.values()):
         if batch.finished_as is None:
             effects += _batch_tick(books, batch, now)
-    effects += _make_room(books, now)
+    effects += make_room(books, now)
     effects += share_out(books, now)
     if any(len(order) for order in books.orders.values()) and any(w.wants for w in books.workers.values()):
         effects.append(WorkAvailable())
@@ -151,41 +148,3 @@ def stall_reason(books: Books, batch: Batch, now: Instant) -> str | None:
     if all(w.queues is not None and batch.spec.queue not in w.queues for w in workers):
         return f"no worker serves queue '{queue.name}'"
     return "all workers are busy with other batches"
-
-
-def _make_room(books: Books, now: Instant) -> list[Effect]:
-    """If all workers are taken by lesser work while an urgent batch waits, one of them is asked to yield."""
-    effects: list[Effect] = []
-    for shape in books.orders:
-        worker = None if books.storage_refusing is not None else _who_yields(books, shape, now)
-        if worker is None:
-            continue
-        for lease in worker.leases.values():
-            lease.recalled_at = now.mono
-        effects.append(Recall(worker.name, tuple(worker.leases), "yield"))
-    return effects
-
-
-def _who_yields(books: Books, shape: str, now: Instant) -> Worker | None:
-    """The worker with the oldest chunk, unless one has just been asked. Nobody is asked twice for one chunk."""
-    top = books.order(shape).top_priority()
-    workers = books.live_workers(shape)
-    if top is None or not workers or any(not w.leases for w in workers):
-        return None
-    leases = [lease for w in workers for lease in w.leases.values()]
-    if any(x.recalled_at is not None and now.mono - x.recalled_at < YIELD_PATIENCE_S for x in leases):
-        return None
-    # A batch that runs somewhere gets on; one that runs nowhere waits for somebody else's chunk.
-    urgent = [batch for b in books.order(shape).of_priority(top) if not (batch := books.batches[b]).n_running]
-    willing = [
-        w
-        for w in workers
-        if all(x.recalled_at is None and books.batches[x.batch_id].priority < top for x in w.leases.values())
-        and now.mono - _oldest(w) >= YIELD_AFTER_S
-        and any(may_lease(books, w, batch, now) for batch in urgent)
-    ]
-    return min(willing, key=_oldest, default=None)
-
-
-def _oldest(worker: Worker) -> float:
-    return min(lease.granted_at for lease in worker.leases.values())

@@ -21,6 +21,7 @@ from dfbatch.core.events import BatchExtended, BatchRecovered, BatchSealed, Batc
 from dfbatch.core.instant import Instant
 from dfbatch.core.job_table import TRIED_BEFORE
 from dfbatch.core.states import FIRST_TERMINAL_CODE, JobState
+from dfbatch.core.yielding import make_room
 from dfbatch.errors import InvalidInput, KeyConflict, QueueFull
 
 _MOST_GROUPS = 64
@@ -107,7 +108,7 @@ def on_submitted(books: Books, event: BatchSubmitted, now: Instant) -> list[Effe
     books.batches[spec.batch_id] = batch
     books.remember(spec.batch_id, spec.submit_id, spec.key)
     books.place(batch, now)
-    return [WorkAvailable(), *end_if_done(books, batch, now)]
+    return [WorkAvailable(), *make_room(books, now), *end_if_done(books, batch, now)]
 
 
 def on_extended(books: Books, event: BatchExtended, now: Instant) -> list[Effect]:

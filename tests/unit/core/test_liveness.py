@@ -10,8 +10,9 @@ from dfbatch.core import events
 from dfbatch.core.books import LEASE_TERM_S
 from dfbatch.core.effects import Note, Recall, WorkAvailable
 from dfbatch.core.error_class import ErrorClass as E
-from dfbatch.core.liveness import SILENT_S, STALL_S, YIELD_AFTER_S, YIELD_PATIENCE_S
+from dfbatch.core.liveness import SILENT_S, STALL_S
 from dfbatch.core.states import BatchState
+from dfbatch.core.yielding import YIELD_AFTER_S, YIELD_PATIENCE_S
 
 HOUR = 3_600.0
 
@@ -215,16 +216,25 @@ def test_one_worker_is_asked_to_make_room_for_urgent_work(driver: Any) -> None:
     leases = busy_with_lesser_work(driver)
     driver.submit(1, "urgent", priority=5)
     ids = tuple(granted.lease.lease_id for granted in leases[:2])
-    assert driver.of_kind(Recall, driver.tick()) == [Recall("w", ids, "yield")]
+    driver.tick()
+    assert driver.of_kind(Recall) == [Recall("w", ids, "yield")], "at once, and once"
     for lease_id in ids:
         driver.tell(events.HandedBack("w", lease_id))
     assert driver.lease().lease.batch_id == "urgent"
 
 
+def test_a_chunk_just_begun_is_called_back_a_moment_later(driver: Any) -> None:
+    driver.submit(100, "slow")
+    driver.lease_of(4)
+    driver.submit(1, "urgent", priority=5)
+    assert not driver.of_kind(Recall)
+    assert driver.of_kind(Recall, driver.tick(YIELD_AFTER_S))
+
+
 def test_the_same_chunk_is_not_called_back_again_and_again(driver: Any) -> None:
     leases = busy_with_lesser_work(driver)
     driver.submit(1, "urgent", priority=5)
-    recalls = []
+    recalls = driver.of_kind(Recall)
     for _ in range(100):
         recalls += driver.of_kind(Recall, driver.tick(0.25))
         for worker in "wv":
@@ -249,9 +259,10 @@ def test_nobody_is_disturbed_without_need(driver: Any, why: str) -> None:
         driver.limit("q", rate_per_s=0.001)
         driver.submit(1, "spender", queue="q", priority=1)
         driver.report(driver.lease("v"))
-    driver.submit(5, "urgent", priority=0 if why == "equal" else 5, queue="q")
+        driver.effects.clear()  # room was made for that one
+        driver.wait(YIELD_PATIENCE_S)
     match why:
-        case "young":
+        case "young" | "urgent runs":
             for granted in leases:
                 granted.lease.granted_at = driver.now.mono
         case "free worker":
@@ -261,9 +272,12 @@ def test_nobody_is_disturbed_without_need(driver: Any, why: str) -> None:
         case "other queue":
             for worker in driver.state.workers.values():
                 worker.queues = ("default",)
-        case "urgent runs":
-            assert driver.lease("v").lease.batch_id == "urgent"
-    assert not driver.of_kind(Recall, driver.tick())
+    driver.submit(5, "urgent", priority=0 if why == "equal" else 5, queue="q")
+    if why == "urgent runs":
+        assert driver.lease("v").lease.batch_id == "urgent"
+        driver.wait(YIELD_AFTER_S + 0.1)
+    driver.tick()
+    assert not driver.of_kind(Recall)
 
 
 # ----------------------------------------------------------------------------------- waking

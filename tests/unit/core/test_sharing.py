@@ -122,7 +122,7 @@ def test_urgent_work_is_made_room_for_although_another_urgent_batch_runs(driver:
     driver.lease_of(1, "b")
     driver.wait(0.4)
     driver.submit(1, "second", priority=5)
-    assert [worker for worker, _ in recalled(driver)] == ["a"]
+    assert [recall.worker for recall in driver.of_kind(Recall)] == ["a"]
 
 
 def test_slow_items_are_not_fetched_ahead(driver: Any) -> None:
