@@ -239,13 +239,19 @@ class RayPool:
     async def _join(self, name: str, handle: Any) -> None:
         """Follow one worker through its restarts until it has left."""
         while True:
+            before = self._incarnation_of(name)
+            named = asyncio.ensure_future(handle.incarnation.remote())
             try:
                 failure = await handle.join.remote()
             except ActorUnavailableError as error:
-                self._died(name, str(error))
+                # The notice takes longer than a new process may need to say hello: it must not be taken for the dead.
+                dead = await _answer_of(named) or before
+                if dead is not None:
+                    self._died(name, str(error), dead)
                 await asyncio.sleep(0.1)
                 continue
             except (ActorDiedError, RayError) as error:
+                await _answer_of(named)
                 self._died(name, str(error))
                 self._did_not_here_up(name, str(error))
             else:
@@ -259,9 +265,14 @@ class RayPool:
             self._let_gone.discard(name)
             return
 
-    def _died(self, name: str, cause: str) -> None:
+    def _incarnation_of(self, name: str) -> str | None:
+        """The newest process of the worker that has said hello."""
+        known = None if self._manager is None else self._manager.state.workers.get(name)
+        return None if known is None else known.incarnation
+
+    def _died(self, name: str, cause: str, incarnation: str | None = None) -> None:
         if self._manager is not None:
-            self._manager.worker_died(name, None, cause)
+            self._manager.worker_died(name, incarnation, cause)
 
     def _did_not_here_up(self, name: str, cause: str) -> None:
         """A worker that never was there: the next one of its shape waits a little before it is tried."""
@@ -269,6 +280,14 @@ class RayPool:
         known = self._manager is not None and name in self._manager.state.workers
         if member is not None and not member.has_come and not known and name not in self._let_gone:
             self._failures.failed(member.shape, cause, time.monotonic())
+
+
+async def _answer_of(call: asyncio.Future[str]) -> str | None:
+    """What the call has answered, or None if it failed. It went to a process that has ended, so it fails soon."""
+    try:
+        return await asyncio.wait_for(call, 5.0)
+    except (TimeoutError, RayError):
+        return None
 
 
 def _ray_options(shape: ResourceShape) -> dict[str, Any]:

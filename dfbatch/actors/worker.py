@@ -74,9 +74,10 @@ class Worker:
         idle_s: float | None = 60.0,
         stack_file: TextIO | None = None,
         memory: MemoryLimit | None = None,
+        incarnation: str | None = None,
     ) -> None:
         self.name = name
-        self.incarnation = secrets.token_hex(6)
+        self.incarnation = incarnation or secrets.token_hex(6)
         self._manager = manager
         self._mark = mark
         self._memory = memory or MemoryLimit()
@@ -143,6 +144,11 @@ class Worker:
         """True if the manager stayed away for longer than a worker waits."""
         return self._patience.is_over
 
+    @property
+    def context(self) -> JobContext:
+        """What verifiers are handed; it follows the item at hand."""
+        return self._context
+
     def vitals(self) -> Vitals:
         running = self._work.running
         job = None if running is None else f"{running.order.batch_id}-{self._context.job_index}"
@@ -198,9 +204,9 @@ class Worker:
         idle = self._work.is_empty()
         outcomes = self._work.begin_sending()
         self._parked = want and idle and not outcomes
-        steps = self._context.take_steps() if outcomes else ()
+        steps, logs = (self._context.take_steps(), self._context.said.take()) if outcomes else ((), ())
         breakers = self._breakers.report()
-        return Exchange(self.name, self.incarnation, self._epoch, outcomes, want, idle, steps, breakers)
+        return Exchange(self.name, self.incarnation, self._epoch, outcomes, want, idle, steps, breakers, logs)
 
     def _exchange(self, message: Exchange) -> ExchangeReply | None:
         try:
@@ -266,7 +272,8 @@ class Worker:
         steps = self._context.take_steps()
         rss, draining = MemoryLimit.resident(), self._stopping.is_set()
         breakers = self._breakers.report()
-        return Beat(self.name, self.incarnation, self._epoch, leases, steps, current, rss, draining, breakers)
+        logs = self._context.said.take()
+        return Beat(self.name, self.incarnation, self._epoch, leases, steps, current, rss, draining, breakers, logs)
 
     # ------------------------------------------------------------------------- hello and goodbye
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import secrets
 import threading
 import time
 from dataclasses import dataclass
@@ -11,11 +12,14 @@ from dataclasses import dataclass
 import ray
 
 from dfbatch.actors.link import LinkedManager
+from dfbatch.actors.log_format import log_handler
 from dfbatch.actors.memory_limit import MemoryLimit
 from dfbatch.actors.position_mark import PositionMark, marks_folder
+from dfbatch.actors.ray_compat import logs_folder
 from dfbatch.actors.ray_link import RayLink
 from dfbatch.actors.verifier_store import VerifierStore
 from dfbatch.actors.worker import Worker
+from dfbatch.actors.worker_log import asked_level, log_file, speak_of_jobs
 from dfbatch.ledger.storage import open_storage
 
 LINGER_S = 20.0
@@ -41,6 +45,7 @@ class WorkerActor:
 
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
+        self._incarnation = secrets.token_hex(6)
         self._ended = threading.Event()
         self._worker: Worker | None = None
         self._failure = ""
@@ -54,6 +59,10 @@ class WorkerActor:
         """Blocks until the worker has left. Its failure, seen by the manager, is the death notice."""
         self._ended.wait()
         return self._failure
+
+    def incarnation(self) -> str:
+        """Which process of this worker it is, as it tells the manager."""
+        return self._incarnation
 
     def stop(self) -> None:
         """Finish the item at hand, hand back the rest, and leave."""
@@ -75,8 +84,10 @@ class WorkerActor:
                     node=ray.get_runtime_context().get_node_id()[:12],
                     idle_s=config.idle_s,
                     stack_file=stack_file,
+                    incarnation=self._incarnation,
                     memory=MemoryLimit(marks_folder(config.namespace), config.name),
                 )
+                _speak(config.name, self._worker)
                 self._worker.run()
         except Exception as error:
             self._failure = f"{type(error).__name__}: {error}"
@@ -89,3 +100,9 @@ class WorkerActor:
         """A manager that watches ends this process; without one, a detached actor would stay for ever."""
         time.sleep(LINGER_S)
         ray.kill(ray.get_runtime_context().current_actor)
+
+
+def _speak(name: str, worker: Worker) -> None:
+    """Into a file of its own beside those of Ray, which Ray would copy to the screens of drivers that want its logs."""
+    handler = log_handler("json", log_file(logs_folder(), name))
+    speak_of_jobs(name, worker.context, handler, asked_level())
