@@ -97,6 +97,7 @@ class ChunkRun:
         if out_of_memory(error):
             self.memory.lift()
             let_go(error)
+        self.context.fails()
         failure = describe(error, self._retry_on, self._give_up_on)
         if failure.dependencies:
             self.context.breakers.left(failure.dependencies)

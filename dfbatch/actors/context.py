@@ -11,6 +11,7 @@ from typing import Any
 
 from dfbatch.actors.breaker import Breaker
 from dfbatch.actors.breakers import WorkerBreakers
+from dfbatch.actors.log_ring import Job, LogRing, job_logger
 from dfbatch.actors.messages import StepReport
 
 STEPS_PER_S = 10.0
@@ -25,7 +26,7 @@ class JobContext:
     """Handed to verifiers that take a second argument. One object a worker; it follows the present item.
 
     ``cancelled`` turns True when the item should end early. ``log`` is a logger whose
-    lines go to the worker's log, never to the notebook.
+    lines go to ``job.log()`` and to the worker's log, never to the notebook.
     """
 
     batch_id: str = ""
@@ -33,7 +34,7 @@ class JobContext:
     attempt: int = 1
     begun: float = 0.0
     """When the item at hand began, on ``time.perf_counter``; 0 before the first of a chunk."""
-    log: logging.Logger = field(default_factory=lambda: logging.getLogger("dfbatch.verifier"))
+    log: logging.Logger = field(init=False, repr=False)
     _is_cancelled: Callable[[], bool] = lambda: False
     _steps: dict[tuple[str, int, int, str | None], StepReport] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -41,6 +42,11 @@ class JobContext:
     _tokens: float = STEPS_PER_S
     _filled_at: float = 0.0
     breakers: WorkerBreakers = field(default_factory=WorkerBreakers, repr=False)
+    said: LogRing = field(default_factory=LogRing, repr=False)
+    """What ``log``, and in a worker process standard output, was given for the jobs."""
+
+    def __post_init__(self) -> None:
+        self.log = job_logger(self.said, self.at_hand)
 
     @property
     def job_id(self) -> str:
@@ -59,6 +65,14 @@ class JobContext:
         """When the item at hand began, in wall seconds; None between two chunks. From any thread."""
         begun = self.begun
         return time.time() - (time.perf_counter() - begun) if begun else None
+
+    def at_hand(self) -> Job | None:
+        """Batch id, index and attempt of the item at hand; None between two chunks."""
+        return (self.batch_id, self.job_index, self.attempt) if self.begun else None
+
+    def fails(self) -> None:
+        """The item at hand has failed, so that somebody will want to read what it said."""
+        self.said.keep((self.batch_id, self.job_index, self.attempt))
 
     def breaker(self, name: str, **policy: Any) -> Breaker:
         """The circuit breaker of a dependency: ``ctx.breaker("scorer").call(fn, *args)``, or ``with`` it.

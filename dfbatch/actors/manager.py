@@ -174,6 +174,7 @@ class Manager(RetentionCalls, WatchCalls, WorkerCalls, HealthCalls):
         batches = self.state.batches
         for batch_id in [b for b in self.desks if b not in batches]:
             del self.desks[batch_id]
+        self.forget_logs()
         self.step_book.expire(
             self.now().wall,
             lambda b, k: b not in batches or bool(batches[b].jobs.state[k] >= FIRST_TERMINAL_CODE),

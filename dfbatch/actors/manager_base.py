@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from dfbatch.actors.batch_desk import BatchDesk, desk_of
 from dfbatch.actors.breaker_book import BreakerBook
 from dfbatch.actors.committer import Committer
+from dfbatch.actors.log_book import LogBook
 from dfbatch.actors.messages import Beat
 from dfbatch.actors.opening import OpenedLedger
 from dfbatch.actors.step_book import StepBook
@@ -107,6 +109,8 @@ class ManagerBase:
         self.beats: dict[str, Beat] = {}
         self.pids: dict[str, int] = {}
         self.step_book = StepBook()
+        self.log_book = LogBook()
+        self.logs_noted: Counter[str] = Counter()
         self.breaker_book = BreakerBook()
         self.tallies = Tallies()
         self.idle_watch = IdleWatch()

@@ -183,11 +183,21 @@ class StepReport(NamedTuple):
     updated_at: float
 
 
+class LogLine(NamedTuple):
+    """A line that a job said. ``at``: wall seconds."""
+
+    batch_id: str
+    job_index: int
+    attempt: int
+    at: float
+    text: str
+
+
 @dataclass(slots=True, eq=False)
 class Exchange:
     """Outcomes in; ``want`` asks for one more chunk. ``idle``: nothing is held, so the call may be parked.
 
-    ``steps``: those of the jobs whose outcomes these are, so that they are not known later than those.
+    ``steps``, ``logs``: of the jobs whose outcomes these are, so that they are not known later than those.
     """
 
     worker: str
@@ -198,6 +208,7 @@ class Exchange:
     idle: bool
     steps: tuple[StepReport, ...] = ()
     breakers: BreakerReport | None = None
+    logs: tuple[LogLine, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -227,7 +238,7 @@ class ExchangeReply:
 
 @dataclass(slots=True, eq=False)
 class Beat:
-    """A heartbeat. ``steps``: news of the steps of jobs. ``draining``: the worker is about to leave."""
+    """A heartbeat. ``steps``, ``logs``: news of jobs. ``draining``: the worker is about to leave."""
 
     worker: str
     incarnation: str
@@ -238,6 +249,7 @@ class Beat:
     rss: int = 0
     draining: bool = False
     breakers: BreakerReport | None = None
+    logs: tuple[LogLine, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

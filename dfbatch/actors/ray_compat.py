@@ -64,6 +64,14 @@ def silence_raylet() -> None:
     worker._worker_logs_enabled = False
 
 
+def logs_folder() -> str | None:
+    """Where the Ray session of this node keeps its logs, or None if that is not known."""
+    from ray._private import worker
+
+    node: Any = getattr(worker, "_global_node", None)
+    return None if node is None else str(node.get_logs_dir_path())
+
+
 def short_temp_dir() -> str:
     """Unix sockets have short names: a folder whose path leaves room for Ray's."""
     parent = os.environ.get("RAY_TMPDIR") or ("/tmp" if os.path.isdir("/tmp") else None)

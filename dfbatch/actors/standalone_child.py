@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
 
+from dfbatch.actors.log_format import log_handler
 from dfbatch.actors.standalone_plan import COULD_NOT_RUN, CRASHED, LEFT, PULSE_S, ChildPlan, Pulse
 from dfbatch.errors import DfbatchError, InvalidInput, ManagerUnavailable, VersionMismatch
 from dfbatch.version import __version__
@@ -43,7 +44,7 @@ def main() -> int:
     """Run what the first argument says. Returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to pass on
     plan = ChildPlan(**json.loads(sys.argv[1]))
-    logging.basicConfig(level=plan.log_level, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=plan.log_level, handlers=[log_handler(plan.log_format)])
     child = StandaloneChild(plan, _take_stdin(), os.fdopen(plan.report_fd, "w", buffering=1))
     try:
         code = child.run()
@@ -136,10 +137,11 @@ class StandaloneChild:
         from dfbatch.actors.position_mark import marks_folder
         from dfbatch.actors.verifier_store import VerifierStore
         from dfbatch.actors.worker import Worker
+        from dfbatch.actors.worker_log import speak_of_jobs
         from dfbatch.ledger.storage import open_storage
 
         plan = self._plan
-        return Worker(
+        worker = Worker(
             plan.name,
             LinkedManager(link),
             VerifierStore(open_storage(plan.storage_path)),
@@ -150,6 +152,8 @@ class StandaloneChild:
             stack_file=stack_file,
             memory=MemoryLimit(marks_folder(plan.namespace), plan.name),
         )
+        speak_of_jobs(plan.name, worker.context, log_handler(plan.log_format), plan.log_level)
+        return worker
 
     # -------------------------------------------------------------------------------------- watch
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from dfbatch.actors.breaker_book import turn_rows
 from dfbatch.actors.chunk_report import timed_out
 from dfbatch.actors.committer import Pending
-from dfbatch.actors.effect_performer import EffectPerformer
+from dfbatch.actors.log_calls import LogCalls
 from dfbatch.actors.messages import (
     Beat,
     BreakerReport,
@@ -29,7 +29,6 @@ from dfbatch.core import effects as fx
 from dfbatch.core import events
 from dfbatch.core.books import LEASE_TERM_S
 from dfbatch.core.death import CONSTRUCTING
-from dfbatch.core.job_table import JobTable
 from dfbatch.errors import ManagerRecovering
 
 PARK_S = 10.0
@@ -39,7 +38,7 @@ MOST_BACKLOG_ROWS = 3_000_000
 """Rows that may wait for the ledger; beyond it nothing is leased, so memory stays bounded."""
 
 
-class WorkerCalls(EffectPerformer):
+class WorkerCalls(LogCalls):
     """The part of the Manager that workers talk to."""
 
     async def hello(self, message: Hello) -> HelloReply:
@@ -82,6 +81,7 @@ class WorkerCalls(EffectPerformer):
         if not self._is_known(message.worker, message.incarnation, message.epoch):
             return ExchangeReply(Control(self.state.epoch, say_hello=True))
         self._keep_steps(message.steps)
+        self.keep_logs(message.logs)
         self._see_breakers(message.worker, message.incarnation, message.breakers)
         await self._know_types(message.outcomes)
         for outcomes in message.outcomes:
@@ -99,6 +99,7 @@ class WorkerCalls(EffectPerformer):
             return Control(self.state.epoch, say_hello=True)
         self.beats[beat.worker] = beat
         self._keep_steps(beat.steps)
+        self.keep_logs(beat.logs)
         self._see_breakers(beat.worker, beat.incarnation, beat.breakers)
         self.perform(self.state.handle(events.Heartbeat(beat.worker, beat.lease_ids, beat.draining), self.now()))
         if beat.lease_ids:
@@ -131,13 +132,7 @@ class WorkerCalls(EffectPerformer):
     def _keep_steps(self, steps: tuple[StepReport, ...]) -> None:
         """Remember the named steps that jobs reported."""
         if steps:
-            batches = self.state.batches
-
-            def generation_of(batch_id: str, index: int) -> int | None:
-                jobs = batches[batch_id].jobs if batch_id in batches else ()
-                return int(jobs.generation[index]) if isinstance(jobs, JobTable) and 0 <= index < len(jobs) else None
-
-            self.step_book.add(steps, generation_of)
+            self.step_book.add(steps, self._generation_of)
 
     def _see_breakers(self, worker: str, incarnation: str, report: BreakerReport | None) -> None:
         """Take note of a worker's circuit breakers, and write down their changes of state."""

@@ -95,8 +95,10 @@ def worker(
         log_level="INFO" if settings.origins["log_level"] == "default" else settings.log_level,
     )
     plan = _placed(plan, settings)
-    logging.basicConfig(level=plan.log_level, format="%(asctime)s %(levelname)s %(message)s")
+    from dfbatch.actors.log_format import log_handler
     from dfbatch.actors.standalone import StandaloneWorker
+
+    logging.basicConfig(level=plan.log_level, handlers=[log_handler(plan.log_format)])
 
     raise typer.Exit(StandaloneWorker(plan).run())
 

@@ -9,12 +9,24 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
+from dfbatch.actors.log_book import tail_of
 from dfbatch.client.html_text import facts_line
+from dfbatch.client.ledger_progress import batch_row
 from dfbatch.client.session import Session
 from dfbatch.client.story import Story
 from dfbatch.core.ids import job_id
 from dfbatch.core.states import JobState
-from dfbatch.errors import DfbatchError, JobCancelled, JobError, JobExpired, JobFailed, TimeoutError, UnknownId
+from dfbatch.errors import (
+    DfbatchError,
+    InvalidInput,
+    JobCancelled,
+    JobError,
+    JobExpired,
+    JobFailed,
+    TimeoutError,
+    UnknownId,
+)
+from dfbatch.ledger.last_words import last_words
 from dfbatch.ledger.schemas import RESULTS
 from dfbatch.ledger.stories import story
 
@@ -130,6 +142,27 @@ class Job:
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"Job {self.id} is {self.status} after {timeout:g} s; it goes on.")
             time.sleep(_POLL_S)
+
+    def log(self, tail: int | None = 50) -> str:
+        """The last ``tail`` lines that the job said, in all its tries, as one text; ``tail=None`` gives all there are.
+
+        That is what it gave ``ctx.log`` and what its verifier printed, about a second ago at most while it runs. Kept
+        by the manager: 200 lines and 64 KB of a job, of the last 2,000 jobs that said anything; of those that failed,
+        the last 50 lines are in the ledger too. A job that said nothing, or long ago, gives an empty text. Raises
+        InvalidInput, UnknownId.
+        """
+        if tail is not None and (isinstance(tail, bool) or not isinstance(tail, int) or tail < 0):
+            raise InvalidInput("tail", f"{tail!r} is no number of lines", "Give 50, or None for all")
+        session = self._session
+        session.check_open()
+        text = ""
+        try:
+            text = "" if session.link is None else session.call("job_log", self._batch_id, self._index, tail)
+        except UnknownId:
+            # Of a batch that is not in the manager's memory any more, unless there is no such job.
+            if 0 <= batch_row(session.reader, self._batch_id)["n_jobs"] <= self._index:
+                raise
+        return text or tail_of(last_words(session.reader, self._batch_id, self._index), tail)
 
     def story(self) -> Story:
         """Every try of the job so far, in every generation, as committed."""
