@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dfbatch.actors.breakers import WorkerBreakers
 from dfbatch.actors.messages import Outcomes
+from dfbatch.core.breaker_seen import OWN
 from dfbatch.core.error_class import ErrorClass
 
 _OF_THE_VERIFIER = (ErrorClass.TIMEOUT, ErrorClass.OUT_OF_MEMORY)
@@ -65,7 +65,7 @@ class ChunkJudge:
         opened = {name for name, n in after.items() if n > before.get(name, 0)}
         assert report.failures is not None
         names = report.failures.column("dependency").to_pylist()
-        back = np.array([bool(opened.intersection(text.split("\n"))) for text in names])
+        back = np.array([bool(opened.intersection((text or OWN).split("\n"))) for text in names])
         error_class = np.where(back, np.uint8(ErrorClass.BREAKER_OPEN), report.error_class)
         return replace(report, error_class=error_class.astype(np.uint8))
 
@@ -75,8 +75,10 @@ def _counted_rows(report: Outcomes) -> npt.NDArray[np.int64]:
     failures = report.failures
     if failures is None or "dependency" not in failures.column_names:
         return np.empty(0, np.int64)
-    counted = failures.filter(pc.is_valid(failures.column("dependency"))).column("position").to_numpy()
-    return np.asarray(counted[report.error_class[counted] != ErrorClass.BREAKER_OPEN], dtype=np.int64)
+    position = failures.column("position").to_numpy()
+    error_class = report.error_class[position]
+    counted = failures.column("dependency").is_valid().to_numpy() | np.isin(error_class, _OF_THE_VERIFIER)
+    return np.asarray(position[counted & (error_class != ErrorClass.BREAKER_OPEN)], dtype=np.int64)
 
 
 def rows_of(report: Outcomes, rows: npt.NDArray[np.int64]) -> Outcomes:
