@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from dfbatch.actors.messages import Chunk, Outcomes
 from dfbatch.actors.out_of_memory import let_go, out_of_memory
 from dfbatch.actors.position_mark import PositionMark
 from dfbatch.actors.time_limit import TimeLimit
+from dfbatch.core.micro_batch import MicroBatchSize
 
 FLUSH_S = 0.5
 """Outcomes of slow items are reported at least this often, so that nothing waits for a chunk to end."""
@@ -29,6 +30,7 @@ class LoadedVerifier:
     takes_context: bool
     model_fingerprint: str | None
     blob_location: Callable[[str], str]
+    micro_batch: MicroBatchSize = field(default_factory=MicroBatchSize)
 
 
 def carried_columns(chunk: Chunk) -> pa.Table:

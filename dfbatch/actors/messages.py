@@ -144,7 +144,10 @@ class BreakerReport(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Hello:
-    """A worker introduces itself. ``mark``: (lease id, job index) where its last incarnation died."""
+    """A worker introduces itself. ``mark``: (lease id, job index) where its last incarnation died.
+
+    ``n_marked``: items that were run in one call, the marked one first.
+    """
 
     worker: str
     incarnation: str
@@ -159,6 +162,7 @@ class Hello:
     timed_out: bool = False
     stack: str = ""
     death: Death | None = None
+    n_marked: int = 1
     breakers: BreakerReport | None = None
 
 

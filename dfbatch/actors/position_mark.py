@@ -1,6 +1,6 @@
 """Where a worker is, in memory that survives its death.
 
-Three int64 in a small mapped file: lease id, job index, and start (wall, µs). The
+Three int64 in a small mapped file: lease id, job index, and how many items are run in one call. The
 page cache keeps them when the process is killed; the next incarnation reads which
 item the last one died on. Storing costs about 0.1 µs (measured; see ledger.md).
 """
@@ -37,12 +37,16 @@ class PositionMark:
         finally:
             os.close(descriptor)
         self.cells = np.frombuffer(self._map, np.int64)
-        """Writable view: ``cells[0]`` lease, ``cells[1]`` index, ``cells[2]`` start."""
+        """Writable view: ``cells[0]`` lease, ``cells[1]`` first index, ``cells[2]`` items of the call, 0 for one."""
 
     def last(self) -> tuple[int, int] | None:
         """(lease id, job index) of the item under work when this was last written, or None."""
         lease, index = int(self.cells[0]), int(self.cells[1])
         return (lease, index) if lease else None
+
+    def last_count(self) -> int:
+        """How many items of the lease, from the marked one on, were run in one call."""
+        return max(1, int(self.cells[2]))
 
     def clear(self) -> None:
         self.cells[:] = 0

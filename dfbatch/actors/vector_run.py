@@ -1,4 +1,7 @@
-"""Running a chunk at once with ``verify_batch``; where that fails, in halves, until the items at fault stand alone."""
+"""Running a chunk at once with ``verify_batch``; where that fails, in halves, until the items at fault stand alone.
+
+Where memory ran out, the smaller size is remembered for the next calls of the verifier.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,16 @@ from dfbatch.actors.chunk_report import outcomes_of
 from dfbatch.actors.chunk_run import FLUSH_S, ChunkRun
 from dfbatch.actors.failure import Failure
 from dfbatch.actors.messages import Outcomes
+from dfbatch.actors.out_of_memory import GPU, HOST
 from dfbatch.actors.output_rows import vector_output
 from dfbatch.core.error_class import ErrorClass
 from dfbatch.ledger.item_codec import vector_table
 
 _NOT_OF_AN_ITEM = (ErrorClass.BREAKER_OPEN, ErrorClass.VERIFIER_UNUSABLE)
 """Errors that every part would meet alike."""
+
+
+_OUT_OF_MEMORY = (HOST, GPU)
 
 
 class _Piece(NamedTuple):
@@ -35,16 +42,23 @@ class VectorRun(ChunkRun):
 
     def run(self) -> Iterator[Outcomes]:
         table = self.chunk.table if self.chunk.order.kind == "verify" else self.inputs()
-        spans = [(0, len(table))]
+        spans, size = [(0, len(table))], self.verifier.micro_batch
         failed: list[tuple[_Piece, Failure]] = []
         flush_at = time.perf_counter() + FLUSH_S
         while spans and not self.is_recalled():
             start, stop = spans.pop()
+            if size.size is not None and stop - start > size.size:
+                spans.append((start + size.size, stop))
+                stop = start + size.size
             piece, result = self._call(table.slice(start, stop - start), start)
             if not isinstance(result, Failure):
+                size.fitted(stop - start)
                 yield self._succeeded(piece, result)
             elif stop - start == 1 or result.error_class in _NOT_OF_AN_ITEM:
                 failed.append((piece, result))
+            elif result.error_type in _OUT_OF_MEMORY:
+                size.ran_out(stop - start)
+                spans.append((start, stop))
             else:
                 middle = (start + stop) // 2
                 spans += [(middle, stop), (start, middle)]
@@ -57,6 +71,7 @@ class VectorRun(ChunkRun):
     def _call(self, part: pa.Table, start: int) -> tuple[_Piece, pa.Table | Failure | None]:
         """One call; the mark and the context stand at its first row."""
         self.mark.cells[0] = self.chunk.lease_id
+        self.mark.cells[2] = len(part)
         self.mark.cells[1] = self.context.job_index = int(self.chunk.indices[start])
         self.context.attempt = int(self.chunk.attempts[start]) + 1
         begin = self.context.begun = time.perf_counter()

@@ -103,13 +103,13 @@ class Worker:
     def run(self) -> None:
         """Work until it is over. Returns after everything held was finished or handed back."""
         last_mark, stack = self._mark.last(), self._mark.take_stack()
-        death = last_death(stack, self._memory.last_note)
+        death, n_marked = last_death(stack, self._memory.last_note), self._mark.last_count()
         self._mark.clear()
         self._memory.start()
         loops = {"exchange": self._exchange_loop, "heartbeat": self._heartbeat_loop}
         threads = [_guarded(loop, f"{what} of worker {self.name}", self._fail) for what, loop in loops.items()]
         try:
-            self._say_hello(last_mark, stack, death)
+            self._say_hello(last_mark, stack, death, n_marked)
             for thread in threads:
                 thread.start()
             self._run_loop()
@@ -277,7 +277,9 @@ class Worker:
 
     # ------------------------------------------------------------------------- hello and goodbye
 
-    def _say_hello(self, mark: tuple[int, int] | None, stack: str, death: Death | None = None) -> None:
+    def _say_hello(
+        self, mark: tuple[int, int] | None, stack: str, death: Death | None = None, n_marked: int = 1
+    ) -> None:
         work = self._work
         with work.condition:
             message = Hello(
@@ -291,6 +293,7 @@ class Worker:
                 held=work.open_parts(),
                 outcomes=work.outbox.unconfirmed(),
                 mark=mark,
+                n_marked=n_marked,
                 timed_out=TIMEOUT_HEAD in stack,
                 stack=stack,
                 death=death,

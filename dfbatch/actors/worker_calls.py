@@ -54,7 +54,7 @@ class WorkerCalls(LogCalls):
         await self._know_types(message.outcomes)
         for outcomes in message.outcomes:
             self._take(name, outcomes)
-        if message.timed_out and message.mark is not None and message.mark[1] != CONSTRUCTING:
+        if message.timed_out and message.mark is not None and message.mark[1] != CONSTRUCTING and message.n_marked == 1:
             self._charge_timeout(name, message.mark, message.stack)
         held = tuple(events.HeldLease(h.lease_id, h.batch_id, h.indices, h.generation, h.solo) for h in message.held)
         effects = self.state.handle(
@@ -67,6 +67,7 @@ class WorkerCalls(LogCalls):
                 held,
                 message.mark,
                 death=message.death,
+                n_marked=message.n_marked,
             ),
             self.now(),
         )

@@ -112,6 +112,8 @@ class WorkerHello:
     """Leases it may hold at one time: the one it runs and those fetched ahead."""
     death: Death | None = None
     """How its last incarnation ended, if anything is known of that."""
+    n_marked: int = 1
+    """Jobs of the lease that were run in one call, the marked one first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ def on_hello(books: Books, event: WorkerHello, now: Instant) -> list[Effect]:
     old = books.workers.get(event.worker)
     replaced = old is not None and old.incarnation != event.incarnation
     if old is not None and replaced:
-        effects += settle_death(books, old, event.mark, event.death or old.death, now)
+        effects += settle_death(books, old, event.mark, event.death or old.death, now, event.n_marked)
     if old is None or replaced:
         books.workers[event.worker] = _newcomer(event, 0 if old is None else old.restarts + 1, now)
     worker = books.workers[event.worker]

@@ -16,9 +16,12 @@ from dfbatch.core.states import BatchState, JobState
 
 
 def settle_death(
-    books: Books, worker: Worker, mark: tuple[int, int] | None, death: Death, now: Instant
+    books: Books, worker: Worker, mark: tuple[int, int] | None, death: Death, now: Instant, n_marked: int = 1
 ) -> list[Effect]:
-    """Deal with the leases of a dead incarnation. ``mark``: (lease id, job index) where it was, if known."""
+    """Deal with the leases of a dead incarnation. ``mark``: (lease id, job index) where it was, if known.
+
+    ``n_marked`` jobs were run in one call, the marked one first: each of them may be at fault.
+    """
     books.worker_deaths += 1
     effects: list[Effect] = []
     held = list(worker.leases.values())
@@ -32,12 +35,18 @@ def settle_death(
             effects += _settle_construction(books, lease, rest, worker.name, death, now)
             continue
         if marked:
-            at = rest[rest == mark[1]] if mark is not None and lease.lease_id == mark[0] else rest[:0]
+            at = _marked(lease, rest, mark[1], n_marked) if mark and lease.lease_id == mark[0] else rest[:0]
         else:
             # Without a mark only the lease that was being run, the oldest, is suspect.
             at = rest if position == 0 else rest[:0]
         effects += _settle_lease(books, lease, rest, at, worker.name, death, now)
     return [*effects, WorkAvailable()]
+
+
+def _marked(lease: Lease, rest: Indices, first: int, n: int) -> Indices:
+    """Those of ``rest`` that were run in one call of ``n`` jobs of the lease."""
+    start = np.flatnonzero(lease.indices == first)
+    return rest[np.isin(rest, lease.indices[start[0] : start[0] + n])] if len(start) else rest[:0]
 
 
 def _settle_lease(
