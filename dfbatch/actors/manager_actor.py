@@ -10,6 +10,7 @@ import ray
 from dfbatch.actors.manager import Manager
 from dfbatch.actors.manager_base import ManagerConfig
 from dfbatch.actors.pool import RayPool
+from dfbatch.actors.prometheus import PrometheusExporter
 from dfbatch.actors.storage_probe import read_probe
 
 LINGER_S = 5.0
@@ -20,6 +21,7 @@ class ManagerActor(Manager):
 
     def __init__(self, config: ManagerConfig) -> None:
         super().__init__(config, RayPool(config))
+        self.exporter = PrometheusExporter(config.storage_path)
 
     def __repr__(self) -> str:
         return self.config.actor_name
