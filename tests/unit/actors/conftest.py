@@ -54,11 +54,16 @@ class Runner:
         self.n_asked += 1
         return self.recall_after is not None and self.n_asked > self.recall_after
 
+    def load(self, verifier):
+        call, vectorised, takes_context = entry_point(verifier)
+        return LoadedVerifier(call, vectorised, takes_context, None, lambda sha: f"/blobs/{sha}")
+
     def run(self, verifier, chunk):
         """The reports that the run yields, one after another."""
-        call, vectorised, takes_context = entry_point(verifier)
-        loaded = LoadedVerifier(call, vectorised, takes_context, None, lambda sha: f"/blobs/{sha}")
-        kind = VectorRun if vectorised else ItemRun
+        yield from self.run_loaded(self.load(verifier), chunk)
+
+    def run_loaded(self, loaded, chunk):
+        kind = VectorRun if loaded.vectorised else ItemRun
         yield from kind(chunk, loaded, self.mark, self.context, self.is_recalled, TimeLimit(None, None)).outcomes()
 
 

@@ -121,3 +121,57 @@ def test_the_verifier_gets_the_column_item(runner, make_chunk):
 
     list(runner.run(Keeps(), make_chunk([1.5, 2.5])))
     assert tables[0].equals(pa.table({"item": [1.5, 2.5]}))
+
+
+class Hungry:
+    """Fits ``room`` items; more of them raise ``error``. Remembers the sizes that it was given."""
+
+    def __init__(self, room, error):
+        self.room, self.error, self.sizes = room, error, []
+
+    def verify_batch(self, table):
+        self.sizes.append(len(table))
+        if len(table) > self.room:
+            raise self.error
+        return pc.add(table.column("item"), 1)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB (GPU 0; ...)")]
+)
+def test_a_micro_batch_that_runs_out_of_memory_is_halved_and_the_size_is_remembered(runner, make_chunk, error):
+    hungry = Hungry(10, error)
+    found = judged(runner.run(hungry, make_chunk(range(64))))
+    assert found == {k: (ErrorClass.NONE, k + 1) for k in range(64)}
+    assert hungry.sizes[:4] == [64, 32, 16, 8]
+    assert max(hungry.sizes[3:]) <= 10
+
+
+def test_the_next_chunk_begins_with_the_size_that_fitted(runner, make_chunk):
+    hungry = Hungry(10, MemoryError())
+    loaded = runner.load(hungry)
+    list(runner.run_loaded(loaded, make_chunk(range(64))))
+    hungry.sizes.clear()
+    list(runner.run_loaded(loaded, make_chunk(range(24), first=100)))
+    assert hungry.sizes[0] <= 10
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [(MemoryError("much"), "HostOutOfMemory"), (RuntimeError("CUDA out of memory"), "GpuOutOfMemory")],
+)
+def test_an_item_that_does_not_even_fit_alone_fails_as_out_of_memory(runner, make_chunk, error, name):
+    found = list(runner.run(Hungry(0, error), make_chunk(range(2))))
+    assert {int(c) for report in found for c in report.error_class} == {ErrorClass.OUT_OF_MEMORY}
+    assert {t for report in found for t in report.failures.column("error_type").to_pylist()} == {name}
+
+
+def test_the_mark_says_how_many_items_are_run_in_one_call(runner, make_chunk):
+    seen = []
+
+    class Looks:
+        def verify_batch(self, table):
+            seen.append((runner.mark.last(), runner.mark.last_count()))
+
+    list(runner.run(Looks(), make_chunk(range(6), first=5, lease_id=2)))
+    assert seen == [((2, 5), 6)]

@@ -150,11 +150,11 @@ class Driver:
         while (granted := self.ask(worker)) is not None:
             self.report(granted, error)
 
-    def kill(self, worker: str = "w", mark: tuple[int, int] | None = None) -> list[Effect]:
+    def kill(self, worker: str = "w", mark: tuple[int, int] | None = None, **told: Any) -> list[Effect]:
         """The worker's process dies, and starts again with what it had marked."""
         old = self.state.workers[worker].incarnation
         self.tell(events.WorkerLost(worker, old, "killed"))
-        return self.hello(worker, str(int(old) + 1), mark=mark)
+        return self.hello(worker, str(int(old) + 1), mark=mark, **told)
 
     # ------------------------------------------------------------------------------- views
 

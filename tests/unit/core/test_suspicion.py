@@ -10,6 +10,7 @@ import pytest
 from dfbatch.core import events
 from dfbatch.core.batch import BatchStop
 from dfbatch.core.books import MARK_GRACE_S
+from dfbatch.core.death import CONSTRUCTING, UNKNOWN, Death, death_by_notice
 from dfbatch.core.effects import OutcomesDecided, SuspectsNoted, WorkAvailable
 from dfbatch.core.states import BatchState, WorkerState
 
@@ -170,3 +171,90 @@ def test_dead_letters_of_crashes_count_for_the_failure_ratio(driver: Any) -> Non
     assert driver.lease().lease.solo
     driver.kill()
     assert driver.states(batch) == ["failed"] + ["cancelled"] * 9
+
+
+# ----------------------------------------------------------------------------------- how it died
+
+
+def lone_deaths(driver: Any, death: Any, **options: Any) -> list[Any]:
+    """The marked job of a batch of four dies alone until it is given up; all effects."""
+    batch = driver.submit(4, max_worker_deaths=1, **options)
+    granted = driver.lease_of(4)
+    effects = driver.kill(mark=(granted.lease.lease_id, 2), death=death)
+    granted = driver.lease()
+    assert granted.lease.indices.tolist() == [2]
+    return [*effects, *driver.kill(mark=(granted.lease.lease_id, 2), death=death)]
+
+
+def test_a_job_that_needed_too_much_memory_is_called_so_and_not_a_crash(driver: Any) -> None:
+    effects = lone_deaths(
+        driver, Death(True, words="needed 700 MiB of the 600 MiB of memory it may have, and was ended")
+    )
+    (decided,) = driver.of_kind(OutcomesDecided, effects)
+    assert (decided.error_type, decided.indices.tolist()) == ("HostOutOfMemory", [2])
+    assert "needed 700 MiB" in decided.error_message
+    assert "more memory" in decided.error_message
+    (noted,) = driver.of_kind(SuspectsNoted, effects)
+    assert noted.error_type == "HostOutOfMemory"
+
+
+def test_the_stack_of_a_crash_is_in_the_row(driver: Any) -> None:
+    effects = lone_deaths(driver, Death(words="crashed (Segmentation fault)", stack="in decode"))
+    (decided,) = driver.of_kind(OutcomesDecided, effects)
+    assert (decided.error_type, decided.stack) == ("WorkerCrash", "in decode")
+
+
+def test_a_notice_of_the_node_running_low_on_memory_is_believed_where_nothing_else_is_known(driver: Any) -> None:
+    batch = driver.submit(2, max_worker_deaths=1)
+    granted = driver.lease_of(1)
+    driver.tell(events.WorkerLost("w", "1", "1 worker(s) were killed due to the node running low on memory."))
+    effects = driver.hello("w", "2", mark=(granted.lease.lease_id, 0))
+    (noted,) = driver.of_kind(SuspectsNoted, effects)
+    assert noted.error_type == "HostOutOfMemory"
+    assert groups(batch) == [[0]]
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        "The worker died. Some common causes include: (1) the process was killed by the OOM killer due to high memory "
+        "usage, (2) ray stop --force was called",
+        "The actor is temporarily unavailable: IOError: The actor was restarted",
+        "",
+    ],
+)
+def test_a_notice_that_only_guesses_at_memory_is_no_proof(cause: str) -> None:
+    assert death_by_notice(cause) == UNKNOWN
+
+
+def test_every_job_of_a_call_that_killed_its_worker_is_suspected(driver: Any) -> None:
+    """A vectorised verifier: the mark stands at the first of three, any of them may be at fault."""
+    batch = driver.submit(8)
+    granted = driver.lease_of(8)
+    driver.kill(mark=(granted.lease.lease_id, 2), n_marked=3)
+    assert groups(batch) == [[2], [3, 4]]
+
+
+def test_a_worker_that_dies_while_it_constructs_the_verifier_accuses_no_job_and_stops_the_batch(driver: Any) -> None:
+    batch = driver.submit(100, max_worker_deaths=2)
+    for _ in range(2):
+        granted = driver.lease()
+        effects = driver.kill(mark=(granted.lease.lease_id, CONSTRUCTING), death=Death(words="crashed (Aborted)"))
+    assert not batch.jobs.deaths.any()
+    assert groups(batch) == []
+    failed = driver.of_kind(OutcomesDecided, effects)
+    assert failed[0].error_type == "VerifierUnusable"
+    assert "crashed (Aborted) while it constructed the verifier" in failed[0].error_message
+    assert batch.jobs.n_terminal == 100
+    driver.commit()
+    assert batch.finished_as is BatchState.FAILED
+
+
+def test_a_construction_that_failed_once_is_forgotten_with_the_next_success(driver: Any) -> None:
+    batch = driver.submit(10, max_worker_deaths=2)
+    for _ in range(4):
+        granted = driver.lease_of(1)
+        driver.kill(mark=(granted.lease.lease_id, CONSTRUCTING))
+        driver.report(driver.lease_of(1))
+    assert batch.stopping is None
+    assert driver.states(batch)[:4] == ["succeeded"] * 4
