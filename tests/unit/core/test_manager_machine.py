@@ -51,6 +51,7 @@ class Ledger:
     specs: dict[str, BatchSpec] = field(default_factory=dict)
     n_jobs: dict[str, int] = field(default_factory=dict)
     sealed: set[str] = field(default_factory=set)
+    lost: dict[str, str] = field(default_factory=dict)
     results: dict[tuple[str, int, int], int] = field(default_factory=dict)
     tries: dict[tuple[str, int], tuple[int, int, int, bool, float]] = field(default_factory=dict)
     log: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
@@ -62,6 +63,16 @@ class Ledger:
             if kind == "redriven":
                 generation[detail[0]] += 1
         return generation
+
+    def cancelled(self, batch_id: str) -> np.ndarray:
+        """Jobs cancelled by their handles in their present generation."""
+        cancelled = np.zeros(self.n_jobs[batch_id], np.bool_)
+        for kind, detail in self.log[batch_id]:
+            if kind == "jobs cancelled":
+                cancelled[detail] = True
+            if kind == "redriven":
+                cancelled[detail[0]] = False
+        return np.flatnonzero(cancelled)
 
     def add_result(self, batch_id: str, index: int, generation: int, state: int) -> None:
         key = (batch_id, index, generation)
@@ -105,6 +116,8 @@ class Ledger:
             priority=self.last(batch_id, "priority")[1],
             stop=stop if kind == "stopped" else None,
             redriven_at=self.last(batch_id, "redriven")[1][1] if len(redriven) else None,
+            lost=self.lost.get(batch_id),
+            cancelled_index=self.cancelled(batch_id),
             purged_index=np.unique(np.concatenate([np.empty(0, np.int64), *purged])),
         )
 
@@ -168,7 +181,12 @@ class World:
         self.ledger = Ledger()
         self.state = ManagerState(epoch=1, rng=np.random.default_rng(7))
         self.rows: list[Rows] = []
-        self.seals_due: list[str] = []
+        self.seals_due: list[tuple[str, str | None]] = []
+        self.asked_to_seal: set[str] = set()
+        self.heard_of: dict[str, float] = {}
+        self.arriving: dict[str, int] = {}
+        self.yields: dict[int, str] = {}
+        self.n_yields = 0
         self.workers: dict[str, SimWorker] = {}
         self.serial = itertools.count()
         self.served_at: dict[int, float] = {}
@@ -200,7 +218,12 @@ class World:
                 self.check_ended(effect)
                 self.note(effect.batch_id, "finished", None)
             case fx.SealDue():
-                self.seals_due.append(effect.batch_id)
+                self.check_seal_due(effect)
+                self.seals_due.append((effect.batch_id, effect.reason))
+            case fx.Recall(reason="yield"):
+                self.check_yield(effect)
+                self.yields |= dict.fromkeys(effect.lease_ids, effect.worker)
+                self.n_yields += 1
             case fx.Note(kind="stopped"):
                 assert effect.batch_id is not None
                 self.note(effect.batch_id, "stopped", self.state.batches[effect.batch_id].stopping or CANCEL)
@@ -249,9 +272,9 @@ class World:
     def commit(self, n: int | None = None) -> None:
         """The first ``n`` rows become durable, all at once."""
         while self.seals_due:
-            batch_id = self.seals_due.pop()
+            batch_id, reason = self.seals_due.pop()
             if batch_id in self.state.batches:
-                self.seal(batch_id)
+                self.seal(batch_id, reason)
         part, self.rows = self.rows[:n], self.rows[n:] if n is not None else []
         counts: dict[str, np.ndarray] = {}
         for rows in part:
@@ -278,8 +301,9 @@ class World:
                     i: again for i, again in rows.report.charged.items() if again and position < torn
                 }
         self.rows.clear()
-        self.seals_due.clear()
-        self.waited.clear()
+        for forgotten in (self.seals_due, self.asked_to_seal, self.arriving, self.yields, self.waited):
+            forgotten.clear()
+        self.heard_of = dict.fromkeys(self.heard_of, self.now.mono)
         self.state = ManagerState(epoch=self.state.epoch + 1, rng=np.random.default_rng(8))
         for change in self.ledger.queue_log:
             self.tell(change)
@@ -294,6 +318,8 @@ class World:
     def check_recovered(self, batch: Batch) -> None:
         kind, stop = self.ledger.last(batch.batch_id, "stopped", "redriven")
         assert batch.stopping == (stop if kind == "stopped" else None)
+        assert batch.lost == self.ledger.lost.get(batch.batch_id)
+        assert batch.jobs.is_terminal(self.ledger.cancelled(batch.batch_id)).all(), "a cancel was forgotten"
         if batch.finished_as is None:
             assert batch.paused == self.ledger.last(batch.batch_id, "paused", "resumed", "finished")[1]
         for (batch_id, index, generation), state in self.ledger.results.items():
@@ -312,17 +338,38 @@ class World:
         self.ledger.log[spec.batch_id] = []
         if spec.sealed:
             self.ledger.sealed.add(spec.batch_id)
+        self.heard_of[spec.batch_id] = self.now.mono
         self.tell(events.BatchSubmitted(spec))
 
-    def extend(self, batch_id: str, n: int) -> None:
+    def admit(self, batch_id: str, n: int) -> None:
+        """A slice of a stream comes to the door; until its rows are durable it only takes its place."""
         self.state.admit_more(batch_id, n)
-        first = self.ledger.n_jobs[batch_id]
-        self.ledger.n_jobs[batch_id] += n
-        self.tell(events.BatchExtended(batch_id, n, first))
+        self.arriving[batch_id] = n
 
-    def seal(self, batch_id: str) -> None:
-        self.ledger.sealed.add(batch_id)
-        self.tell(events.BatchSealed(batch_id))
+    def arrive(self, batch_id: str) -> None:
+        n, first = self.arriving.pop(batch_id), self.ledger.n_jobs[batch_id]
+        self.ledger.n_jobs[batch_id] += n
+        self.heard_of[batch_id] = self.now.mono
+        self.tell(events.BatchExtended(batch_id, n, first))
+        self.tell(events.BatchExtended(batch_id, n, first))  # the answer was lost: a repeat changes nothing
+
+    def turn_away(self, batch_id: str) -> None:
+        """The storage refused the slice."""
+        self.state.withdraw_more(batch_id, self.arriving.pop(batch_id))
+
+    def hear_of_producer(self, batch_id: str) -> None:
+        self.heard_of[batch_id] = self.now.mono
+        self.tell(events.ProducerSeen(batch_id))
+
+    def seal(self, batch_id: str, reason: str | None = None) -> None:
+        """As the shell does it: what is on its way comes first, and the seal is durable before it is carried out."""
+        if batch_id in self.arriving:
+            self.arrive(batch_id)
+        if batch_id not in self.ledger.sealed:
+            self.ledger.sealed.add(batch_id)
+            if reason is not None:
+                self.ledger.lost[batch_id] = reason
+        self.tell(events.BatchSealed(batch_id, self.ledger.lost.get(batch_id)))
 
     def change_queue(self, change: events.QueueChanged) -> None:
         self.ledger.queue_log.append(change)
@@ -418,8 +465,11 @@ class World:
         alone = frozenset().union(
             *(self.lone_jobs(w.name) for w in self.state.workers.values() if w.lost_at is not None)
         )
+        self.n_yields = 0
         self.tell(events.Tick())
         self.check_deaths(before, alone)
+        self.check_silent_are_missed()
+        self.check_shared_out()
 
     # ------------------------------------------------------------------------------ checks
 
@@ -448,12 +498,63 @@ class World:
         assert (np.isnan(effect.retry_at) == ~waits).all()
         assert (effect.state[effect.error_class == 0] == JobState.SUCCEEDED.code).all()
 
+    def silence(self, batch: Batch) -> float:
+        return self.now.mono - self.heard_of[batch.batch_id]
+
+    def check_seal_due(self, effect: fx.SealDue) -> None:
+        """The shell is asked once in a life, because the batch is being stopped or its producer is silent."""
+        batch = self.state.batches[effect.batch_id]
+        assert batch.batch_id not in self.ledger.sealed
+        assert batch.batch_id not in self.asked_to_seal, "asked twice"
+        self.asked_to_seal.add(batch.batch_id)
+        if batch.stopping is None:
+            assert batch.batch_id not in self.arriving, "a producer was given up while a slice of it was written"
+            assert self.silence(batch) >= batch.spec.policy.producer_silence_s, "a producer was given up too soon"
+            assert effect.reason is not None
+
+    def check_silent_are_missed(self) -> None:
+        for batch in self.state.batches.values():
+            if not batch.sealed and batch.batch_id not in self.arriving:
+                missed = self.silence(batch) >= batch.spec.policy.producer_silence_s
+                assert not missed or batch.batch_id in self.asked_to_seal, "nobody misses a silent producer"
+
+    def check_yield(self, effect: fx.Recall) -> None:
+        """Who holds work is asked to make room at most once for each chunk, and only while rows can be written."""
+        assert self.state.storage_refusing is None
+        assert effect.lease_ids
+        for lease_id in effect.lease_ids:
+            assert self.state.leases[lease_id].worker == effect.worker
+            assert lease_id not in self.yields, "asked twice for one chunk"
+
+    def check_shared_out(self) -> None:
+        """After a tick no worker that could run it waits beside a chunk that is old and has a rest."""
+        idle = [w for w in self.state.live_workers("default") if w.wants and not w.leases]
+        if not idle or self.state.storage_refusing is not None or self.n_yields >= len(idle):
+            return
+        in_line = [b for b in self.state.batches.values() if b.batch_id in self.state.order("default")]
+        if any(leasing.may_lease(self.state, idle[0], batch, self.now) for batch in in_line):
+            return
+        for worker in self.state.live_workers("default"):
+            leases = sorted(worker.leases.values(), key=lambda lease: lease.granted_at)
+            if not leases or self.now.mono - leases[0].granted_at < leasing.LONG_S:
+                continue
+            if any(lease.recalled_at is not None for lease in leases):
+                continue
+            for lease in leases[1:] or [lease for lease in leases if lease.n_open > 1]:
+                batch = self.state.batches[lease.batch_id]
+                rests = lease.solo or batch.paused is not None or batch.stopping is not None
+                could = any(leasing.may_lease(self.state, taker, batch, self.now) for taker in idle)
+                assert rests or not could, "a worker waits beside a chunk that could be shared"
+
     def check_ended(self, effect: fx.BatchEnded) -> None:
         """A batch has ended when, and only when, each of its jobs has its row in the ledger."""
         generation = self.ledger.generation(effect.batch_id)
         rows = [self.ledger.results[effect.batch_id, i, int(g)] for i, g in enumerate(generation)]
         assert Counter(JobState.of(s).value for s in rows) == effect.counts
         assert effect.state.is_terminal
+        assert effect.batch_id in self.ledger.sealed
+        if effect.batch_id in self.ledger.lost:
+            assert effect.state is not BatchState.SUCCEEDED, "not all came that were meant to"
 
     def ordinary_work(self, batch: Batch) -> bool:
         """True if a job is in line that is no suspect and waits for no other."""
@@ -503,6 +604,7 @@ class World:
 
     def check(self) -> None:
         self.state.validate()
+        assert self.state.reserved == {b: n for b, n in self.arriving.items() if n}, "a place is taken for nobody"
         order = self.state.order("default")
         for batch in self.state.batches.values():
             assert n_dead_letters(batch) == len(dead_letters(batch))
@@ -587,6 +689,7 @@ class Dice:
             fail_fast_after=self.number(2, 5),
             max_worker_deaths=self.number(1, 2),
             max_returns=self.number(0, 2),
+            producer_silence_s=self.one(60.0, 60.0, 8.0),
         )
 
     def limits(self) -> QueuePolicy:
@@ -644,27 +747,41 @@ class ManagerMachine(RuleBasedStateMachine):
             dice.policy(),
             submit_id=f"s{serial}",
             submitted_at=self.world.now.wall,
-            sealed=dice.one(True, True, False),
+            sealed=dice.one(True, False),
         )
         try:
             self.world.submit(spec)
         except QueueFull:
             assert not self.state.is_taken(spec.batch_id)
 
-    @rule(seed=SEEDS)
-    def stream(self, seed: int) -> None:
+    @rule(seed=SEEDS, steps=st.integers(1, 4))
+    def stream(self, seed: int, steps: int) -> None:
+        """Slices come to the door of a stream, arrive, or are turned away; its producer lives, or ends it."""
         dice = Dice(seed)
-        batch = self.pick(dice, lambda b: not b.sealed)
-        if batch is None:
-            return
-        if dice.one(False, True):
-            try:
-                self.world.extend(batch.batch_id, dice.number(0, 8))
-            except QueueFull:
-                assert len(batch.jobs) == self.world.ledger.n_jobs[batch.batch_id]
-            return
-        self.world.seal(batch.batch_id)
-        if batch.batch_id in self.state.batches:
+        for _ in range(steps):
+            batch = self.pick(dice, lambda b: not b.sealed)
+            if batch is not None:
+                self.feed(dice, batch)
+
+    def feed(self, dice: Dice, batch: Batch) -> None:
+        on_its_way = batch.batch_id in self.world.arriving
+        match dice.one("slice", "slice", "slice", "sign of life", "trouble", "seal"):
+            case "slice" if on_its_way:
+                self.world.arrive(batch.batch_id)
+            case "slice":
+                try:
+                    self.world.admit(batch.batch_id, dice.number(0, 8))
+                except QueueFull:
+                    assert len(batch.jobs) == self.world.ledger.n_jobs[batch.batch_id]
+                if dice.one(False, True) and batch.batch_id in self.world.arriving:
+                    self.world.arrive(batch.batch_id)
+            case "sign of life":
+                self.world.hear_of_producer(batch.batch_id)
+            case "trouble" if on_its_way:
+                self.world.turn_away(batch.batch_id)
+            case "seal":
+                self.world.seal(batch.batch_id)
+        if batch.sealed and batch.batch_id in self.state.batches:
             with pytest.raises(InvalidInput, match="sealed"):
                 self.state.admit_more(batch.batch_id, 1)
 
@@ -689,7 +806,11 @@ class ManagerMachine(RuleBasedStateMachine):
                 self.world.tell(events.PriorityChanged(batch.batch_id, priority))
             case "some jobs":
                 some = dice.some(np.arange(len(batch.jobs)))
-                self.world.tell(events.JobsCancelled(batch.batch_id, some))
+                some = control.without_outcome(self.state, batch.batch_id, some)
+                self.world.note(batch.batch_id, "jobs cancelled", some)
+                self.world.commit_all()
+                if batch.batch_id in self.state.batches:
+                    self.world.tell(events.JobsCancelled(batch.batch_id, some))
 
     def stop(self, batch: Batch) -> None:
         """Durable before it is carried out."""
@@ -842,6 +963,39 @@ class ManagerMachine(RuleBasedStateMachine):
             case "leave":
                 del self.world.workers[sim.name]
                 self.world.tell(events.WorkerLeft(sim.name, sim.incarnation))
+
+    @rule(seed=SEEDS, seconds=st.sampled_from([1.5, 4.0]), others_first=st.booleans())
+    def hog(self, seed: int, seconds: float, others_first: bool) -> None:
+        """One worker takes what there is and is slow, while the others have nothing to do or little."""
+        dice = Dice(seed)
+        first = self.worker(dice)
+        for lease_id, held in list(first.held.items()):
+            self.world.report(first, lease_id, dict.fromkeys(held.left, 0))
+        for sim in sorted(self.world.workers.values(), key=lambda w: (w is first) == others_first):
+            if not sim.met or sim.name not in self.state.workers:
+                self.world.hello(sim)
+            if sim is not first:
+                for lease_id, held in list(sim.held.items()):
+                    self.world.report(sim, lease_id, dict.fromkeys(held.left, 0))
+            while self.world.request(sim):
+                pass
+        self.world.pass_time(seconds)
+        self.world.pass_time(0.3)  # before anybody has answered
+        self.make_way(seed)
+
+    @rule(seed=SEEDS)
+    def make_way(self, seed: int) -> None:
+        """Who was asked to makes room: it goes on with the item at hand and hands back what it has not begun."""
+        dice = Dice(seed)
+        for lease_id, name in list(self.world.yields.items()):
+            sim = self.world.workers.get(name)
+            if sim is None or not sim.met or lease_id not in sim.held or dice.one(False, False, True):
+                continue
+            self.world.report(sim, lease_id, {next(iter(sim.held[lease_id].left)): dice.one(*ERRORS)})
+            if lease_id in sim.held:
+                del sim.held[lease_id]
+                self.world.tell(events.HandedBack(name, lease_id))
+            self.world.request(sim)
 
     @rule(seed=SEEDS, noticed=st.booleans(), back=st.sampled_from([True, True, False]), marked=st.booleans())
     def kill_worker(self, seed: int, noticed: bool, back: bool, marked: bool) -> None:
