@@ -66,6 +66,11 @@ class JobContext:
         begun = self.begun
         return time.time() - (time.perf_counter() - begun) if begun else None
 
+    def current(self) -> tuple[str, int, float] | None:
+        """Batch id, index and start (wall seconds) of the item at hand; None between two chunks. From any thread."""
+        since = self.since()
+        return None if since is None else (self.batch_id, self.job_index, since)
+
     def at_hand(self) -> Job | None:
         """Batch id, index and attempt of the item at hand; None between two chunks."""
         return (self.batch_id, self.job_index, self.attempt) if self.begun else None

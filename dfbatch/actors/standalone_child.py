@@ -146,6 +146,7 @@ class StandaloneChild:
             LinkedManager(link),
             VerifierStore(open_storage(plan.storage_path)),
             mark,
+            shape=plan.shape,
             queues=None if plan.queues is None else tuple(plan.queues),
             node=ray.get_runtime_context().get_node_id()[:12],
             idle_s=plan.idle_s,
@@ -188,7 +189,7 @@ class StandaloneChild:
     def _ended(self, worker: Worker) -> int:
         if worker.failed:
             return CRASHED
-        if worker.lost_its_manager:
+        if worker.patience.is_over:
             raise ManagerUnavailable("The manager stayed away for too long, so the worker has left.")
         self.tell(Pulse("stopped"))
         return LEFT

@@ -17,10 +17,11 @@ class StandalonePlan:
     ``health_port``: None for no port, 0 for a free one.
     """
 
-    storage_path: str
-    namespace: str
-    address: str
+    storage_path: str = ""
+    namespace: str = ""
+    address: str = ""
     concurrency: int = 1
+    shape: str = "default"
     queues: tuple[str, ...] | None = None
     name: str | None = None
     grace_s: float = 30.0
@@ -43,6 +44,7 @@ class ChildPlan:
     storage_path: str
     namespace: str
     address: str
+    shape: str
     queues: list[str] | None
     idle_s: float | None
     grace_s: float

@@ -130,6 +130,7 @@ class ChildProcess:
             plan.storage_path,
             plan.namespace,
             plan.address,
+            plan.shape,
             None if plan.queues is None else list(plan.queues),
             plan.idle_s,
             plan.grace_s,

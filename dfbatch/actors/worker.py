@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol, TextIO
 
 from dfbatch.actors.chunk_runner import ChunkRunner
@@ -81,11 +82,10 @@ class Worker:
         self._manager = manager
         self._mark = mark
         self._memory = memory or MemoryLimit()
-        self._shape = shape
-        self._queues = queues
-        self._node = node or socket.gethostname()
+        who = (name, self.incarnation, shape, node or socket.gethostname())
+        self._hello = Hello(*who, os.getpid(), __version__, queues)
         self._idle_s = idle_s
-        self._context = JobContext()
+        self.context = self._context = JobContext()
         self._breakers = self._context.breakers
         self._epoch = 0
         self._meeting = threading.Lock()
@@ -97,7 +97,7 @@ class Worker:
         self._gone = False
         self.failed = False
         self._work = HeldWork(self._stopping)
-        self._patience = Patience(self._stopping)
+        self.patience = self._patience = Patience(self._stopping)
         self._runner = ChunkRunner(verifiers, mark, self._context, self._work, stack_file, self._memory)
 
     def run(self) -> None:
@@ -139,16 +139,6 @@ class Worker:
         self._runner.rescue()
         self._say_goodbye()
 
-    @property
-    def lost_its_manager(self) -> bool:
-        """True if the manager stayed away for longer than a worker waits."""
-        return self._patience.is_over
-
-    @property
-    def context(self) -> JobContext:
-        """What verifiers are handed; it follows the item at hand."""
-        return self._context
-
     def vitals(self) -> Vitals:
         running = self._work.running
         job = None if running is None else f"{running.order.batch_id}-{self._context.job_index}"
@@ -162,16 +152,13 @@ class Worker:
 
     def _run_loop(self) -> None:
         while (chunk := self._work.next_chunk()) is not None:
-            self._run_chunk(chunk)
-
-    def _run_chunk(self, chunk: Chunk) -> None:
-        self._runner.run(chunk)
-        reason = self._work.finish(chunk)
-        if reason is not None:
-            _logger.info("Worker %s hands back lease %d: %s", self.name, chunk.lease_id, reason)
-            # After its outcomes, so that none of them is worked again. A worker that stops gives back all at its end.
-            if self._work.wait_until_sent():
-                self._hand_back(chunk)
+            self._runner.run(chunk)
+            reason = self._work.finish(chunk)
+            if reason is not None:
+                _logger.info("Worker %s hands back lease %d: %s", self.name, chunk.lease_id, reason)
+                # After its outcomes, so that none of them is worked again. One that stops gives back all at its end.
+                if self._work.wait_until_sent():
+                    self._hand_back(chunk)
 
     def _hand_back(self, chunk: Chunk) -> None:
         self._patience.call(lambda: self._manager.hand_back(self.name, chunk.lease_id))
@@ -263,12 +250,8 @@ class Worker:
 
     def _beat(self) -> Beat:
         with self._work.condition:
-            running = self._work.running
+            current = None if self._work.running is None else self._context.current()
             leases = tuple(chunk.lease_id for chunk in self._work.chunks())
-        since = self._context.since()
-        current = None
-        if running is not None and since is not None:
-            current = (running.order.batch_id, self._context.job_index, since)
         steps = self._context.take_steps()
         rss, draining = MemoryLimit.resident(), self._stopping.is_set()
         breakers = self._breakers.report()
@@ -282,14 +265,8 @@ class Worker:
     ) -> None:
         work = self._work
         with work.condition:
-            message = Hello(
-                worker=self.name,
-                incarnation=self.incarnation,
-                shape=self._shape,
-                node=self._node,
-                pid=os.getpid(),
-                version=__version__,
-                queues=self._queues,
+            message = replace(
+                self._hello,
                 held=work.open_parts(),
                 outcomes=work.outbox.unconfirmed(),
                 mark=mark,

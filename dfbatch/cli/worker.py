@@ -4,63 +4,55 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from dfbatch.cli.exit_codes import ExitCode
 from dfbatch.cli.options import StorageOption
+from dfbatch.cli.worker_options import (
+    AddressOption,
+    CheckLiveOption,
+    CheckOption,
+    ConcurrencyOption,
+    CpusOption,
+    GpusOption,
+    GraceOption,
+    HealthFileOption,
+    HealthHostOption,
+    HealthPortOption,
+    IdleOption,
+    LogFormatOption,
+    NameOption,
+    NamespaceOption,
+    QueuesOption,
+)
 from dfbatch.errors import InvalidInput, ManagerUnavailable
 
 if TYPE_CHECKING:
     from dfbatch.actors.standalone_plan import StandalonePlan
     from dfbatch.config import Settings
 
-_MOST_PROCESSES = 1_024
 _LONGEST_NAME = 64
 
 
 def worker(
-    queues: Annotated[
-        str | None, typer.Option("--queues", metavar="A,B", help="Serve only these queues. (default: all)")
-    ] = None,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", min=1, max=_MOST_PROCESSES, metavar="N", help="Worker processes.")
-    ] = 1,
+    queues: QueuesOption = None,
+    concurrency: ConcurrencyOption = 1,
     storage: StorageOption = None,
-    address: Annotated[
-        str | None,
-        typer.Option("--address", metavar="HOST:PORT", help="Ray cluster. (default: RAY_ADDRESS, else the manager's)"),
-    ] = None,
-    namespace: Annotated[
-        str | None, typer.Option("--namespace", metavar="NAME", help="Ray namespace. (default: the manager's)")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="A name that stays. (default: host and process id)")
-    ] = None,
-    grace_s: Annotated[
-        float, typer.Option("--grace-s", min=0.0, metavar="S", help="Seconds that a drain may take.")
-    ] = 30.0,
-    idle_s: Annotated[
-        float | None, typer.Option("--idle-s", min=0.0, metavar="S", help="Leave after so long with nothing to do.")
-    ] = None,
-    health_file: Annotated[
-        str | None, typer.Option("--health-file", metavar="FILE", help="Write the health there every second, as JSON.")
-    ] = None,
-    health_port: Annotated[
-        int | None,
-        typer.Option("--health-port", min=0, max=65535, metavar="P", help="Answer GET /livez and /readyz; 0: any."),
-    ] = None,
-    health_host: Annotated[
-        str, typer.Option("--health-host", metavar="HOST", help="Address of that port.")
-    ] = "127.0.0.1",
-    log_format: Annotated[str, typer.Option("--log-format", metavar="text|json", help="Lines on stderr.")] = "text",
-    check: Annotated[
-        str | None, typer.Option("--check", metavar="FILE", help="Readiness probe: exit code 0 if that worker leases.")
-    ] = None,
-    check_live: Annotated[
-        str | None, typer.Option("--check-live", metavar="FILE", help="Liveness probe: 0 if that worker lives.")
-    ] = None,
+    address: AddressOption = None,
+    namespace: NamespaceOption = None,
+    name: NameOption = None,
+    num_cpus: CpusOption = 1.0,
+    num_gpus: GpusOption = 0.0,
+    grace_s: GraceOption = 30.0,
+    idle_s: IdleOption = None,
+    health_file: HealthFileOption = None,
+    health_port: HealthPortOption = None,
+    health_host: HealthHostOption = "127.0.0.1",
+    log_format: LogFormatOption = "text",
+    check: CheckOption = None,
+    check_live: CheckLiveOption = None,
 ) -> None:
     """Work for a manager that runs on a Ray cluster, in processes of your own.
 
@@ -71,49 +63,47 @@ def worker(
     if check is not None or check_live is not None:
         _probe(check, check_live)
         return
-    from dfbatch.actors.standalone_plan import StandalonePlan
-    from dfbatch.config import resolve
-
     for option, value in (("--grace-s", grace_s), ("--idle-s", idle_s)):
         if value is not None and not math.isfinite(value):
             raise InvalidInput(option, f"{value} is no number of seconds", "Give a number like 30")
-    settings = resolve(storage_path=storage, namespace=namespace, address=address)
-    plan = StandalonePlan(
-        storage_path=settings.storage_path,
-        namespace=settings.namespace,
-        address=settings.address or "",
-        concurrency=concurrency,
-        queues=_queues(queues),
-        name=_name(name),
-        grace_s=grace_s,
-        idle_s=idle_s,
-        health_file=health_file,
-        health_host=health_host,
-        health_port=health_port,
+    from dfbatch.actors.standalone_plan import StandalonePlan
+
+    asked = StandalonePlan(
+        concurrency=concurrency, queues=_queues(queues), name=_name(name), shape=_shape(num_cpus, num_gpus),
+        grace_s=grace_s, idle_s=idle_s, health_file=health_file, health_host=health_host, health_port=health_port,
         log_format=_log_format(log_format),
-        # A process that runs for weeks should say what it does, unless somebody asked for less.
-        log_level="INFO" if settings.origins["log_level"] == "default" else settings.log_level,
-    )
-    plan = _placed(plan, settings)
+    )  # fmt: skip
+    raise typer.Exit(_run(asked, storage, address, namespace))
+
+
+def _run(asked: StandalonePlan, storage: str | None, address: str | None, namespace: str | None) -> int:
     from dfbatch.actors.log_format import log_handler
     from dfbatch.actors.standalone import StandaloneWorker
+    from dfbatch.config import resolve
 
+    settings = resolve(storage_path=storage, namespace=namespace, address=address)
+    plan = _placed(asked, settings)
     logging.basicConfig(level=plan.log_level, handlers=[log_handler(plan.log_format)])
+    return StandaloneWorker(plan).run()
 
-    raise typer.Exit(StandaloneWorker(plan).run())
 
-
-def _placed(plan: StandalonePlan, settings: Settings) -> StandalonePlan:
+def _placed(asked: StandalonePlan, settings: Settings) -> StandalonePlan:
     """With the cluster and the namespace of the ledger's manager where none was given. Raises ManagerUnavailable."""
     from dataclasses import replace
 
     from dfbatch.ledger.lock import read_manager_info
     from dfbatch.ledger.storage import open_storage
 
-    storage = open_storage(plan.storage_path)
+    storage = open_storage(settings.storage_path)
     info = read_manager_info(storage)
-    if info is not None and settings.origins["namespace"] == "default":
-        plan = replace(plan, namespace=info.namespace)
+    plan = replace(
+        asked,
+        storage_path=settings.storage_path,
+        address=settings.address or "",
+        namespace=info.namespace if info and settings.origins["namespace"] == "default" else settings.namespace,
+        # A process that runs for weeks should say what it does, unless somebody asked for less.
+        log_level="INFO" if settings.origins["log_level"] == "default" else settings.log_level,
+    )
     if plan.address:
         return plan
     if info is None:
@@ -157,6 +147,12 @@ def _name(text: str | None) -> str | None:
         problem = f"{text!r} is no usable name"
         raise InvalidInput("--name", problem, f"Use at most {_LONGEST_NAME} letters, digits, '-' and '.'")
     return text
+
+
+def _shape(num_cpus: float, num_gpus: float) -> str:
+    from dfbatch.core.resource_shape import ResourceShape
+
+    return ResourceShape.of({"num_cpus": num_cpus, "num_gpus": num_gpus}, "--").key
 
 
 def _log_format(text: str) -> str:
