@@ -72,5 +72,5 @@ def desk_of(row: Mapping[str, Any], reader: Any) -> BatchDesk:
         options,
         row["verifier_fingerprint"],
     )
-    payload = PayloadReader(reader, row["batch_id"], row["inputs"])
+    payload = PayloadReader(reader, row["batch_id"], row["inputs"], is_media=row["kind"] == "verify")
     return BatchDesk(dict(row), facts, order, payload, shape=ResourceShape.of(options.get("resources", {})))

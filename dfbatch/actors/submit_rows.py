@@ -43,11 +43,16 @@ def batches_table(row: dict[str, Any]) -> pa.Table:
 def job_tables(
     batch_id: str, first: int, n: int, jobs: pa.Table | None, inputs: pa.Table | None
 ) -> dict[str, pa.Table]:
-    """Rows of ``n`` jobs from index ``first``: ``jobs``, and ``inputs_<hash8>`` if there are inputs."""
+    """Rows of ``n`` jobs from index ``first``: ``jobs`` if they are media, ``inputs_<hash8>`` if there are inputs.
+
+    Items of a user's verifier stand in their inputs alone: a second row of nulls would cost a file a submit.
+    """
     keys = {"batch_id": constant(batch_id, n), "job_index": pa.array(np.arange(first, first + n, dtype=np.int64))}
     names = [name for name in JOBS.arrow.names if name not in keys]
     given = {name: jobs.column(name) for name in names if jobs is not None and name in jobs.column_names}
-    tables = {"jobs": pa.table({**keys, **{name: given.get(name, pa.nulls(n, pa.string())) for name in names}})}
+    tables = {}
+    if jobs is not None or inputs is None:
+        tables["jobs"] = pa.table({**keys, **{name: given.get(name, pa.nulls(n, pa.string())) for name in names}})
     if inputs is not None:
         tables[inputs_table_name(inputs.schema)] = pa.table({**keys, "input": struct_of(inputs)})
     return tables

@@ -154,13 +154,23 @@ def _cut_straight(indices: Int64s, groups: list[_Group], parts: list[pa.Table]) 
 
 
 class PayloadReader:
-    """Items of one batch. ``max_bytes`` bounds what is kept of each table. Used by one thread."""
+    """Items of one batch. ``max_bytes`` bounds what is kept of each table. Used by one thread.
+
+    ``is_media``: the batch has rows in ``jobs``; one of a user's items has only its inputs.
+    """
 
     def __init__(
-        self, reader: LedgerReader, batch_id: str, inputs_table: str | None, *, max_bytes: int = CACHE_BYTES
+        self,
+        reader: LedgerReader,
+        batch_id: str,
+        inputs_table: str | None,
+        *,
+        is_media: bool = True,
+        max_bytes: int = CACHE_BYTES,
     ) -> None:
-        self._jobs = _Column(reader, batch_id, "jobs", JOB_COLUMNS, max_bytes)
-        self._inputs = None
+        self._jobs = self._inputs = None
+        if is_media or inputs_table is None:
+            self._jobs = _Column(reader, batch_id, "jobs", JOB_COLUMNS, max_bytes)
         if inputs_table is not None:
             self._inputs = _Column(reader, batch_id, inputs_table, ("job_index", "input"), max_bytes)
 
@@ -169,13 +179,18 @@ class PayloadReader:
 
         ``indices``: sorted int64. Raises LedgerCorrupt if a job is not in the ledger.
         """
-        rows = self._jobs.rows(indices)
+        if self._jobs is not None:
+            rows = self._jobs.rows(indices)
+        else:
+            nothing = pa.nulls(len(indices), pa.string())
+            rows = pa.table([pa.array(indices), *[nothing] * (len(JOB_COLUMNS) - 1)], names=list(JOB_COLUMNS))
         if self._inputs is None:
             return rows
         return rows.append_column("input", self._inputs.rows(indices).column("input"))
 
     def seed(self, table: pa.Table, first_index: int) -> None:
         """Keep rows that were just submitted: ``uri, blob, filename`` and ``input``, job ``first_index`` first."""
-        self._jobs.seed(table, first_index)
+        if self._jobs is not None:
+            self._jobs.seed(table, first_index)
         if self._inputs is not None:
             self._inputs.seed(table, first_index)

@@ -205,7 +205,8 @@ def _job_count(reader: LedgerReader, row: dict[str, Any]) -> int:
     """``n_jobs``; for a stream that is not sealed, the jobs that are there without a gap."""
     if row["n_jobs"] is not None and row["n_jobs"] >= 0:
         return int(row["n_jobs"])
-    jobs = reader.read("jobs", batch_id=row["batch_id"], columns=["job_index"])
+    table = row["inputs"] if row["kind"] != "verify" and row["inputs"] else "jobs"
+    jobs = reader.read(table, batch_id=row["batch_id"], columns=["job_index"])
     index = np.unique(numbers(jobs.column("job_index")))
     gaps = np.flatnonzero(index != np.arange(len(index)))
     return int(gaps[0]) if len(gaps) else len(index)

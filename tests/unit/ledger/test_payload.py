@@ -30,6 +30,16 @@ def test_items_without_inputs_have_no_such_column(reader, commit, rows):
     assert PayloadReader(reader, A, None).slice(np.arange(5)).column_names == ["job_index", "uri", "blob", "filename"]
 
 
+def test_items_of_a_user_need_no_rows_but_their_inputs(reader, commit, rows):
+    tables = rows.submit(B, 50, inputs="inputs_1")
+    del tables["jobs"]
+    commit(**tables)
+    found = PayloadReader(reader, B, "inputs_1", is_media=False).slice(np.array([3, 40]))
+    assert found["job_index"].to_pylist() == [3, 40]
+    assert uris(found) == [None, None]
+    assert found["input"].to_pylist() == [{"label": f"{B}/3"}, {"label": f"{B}/40"}]
+
+
 def test_a_slice_over_several_commits_of_a_stream_is_one(reader, commit, rows):
     payload = PayloadReader(reader, A, None)
     commit(**rows.submit(A, 10))
