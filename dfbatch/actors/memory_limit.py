@@ -56,7 +56,7 @@ class MemoryLimit:
 
     def __init__(self, folder: Path | None = None, worker: str = "") -> None:
         self._cap: int | None = None
-        self._stopped = threading.Event()
+        self._stopped, self._news = False, threading.Event()
         self._thread: threading.Thread | None = None
         self._path = None if folder is None else folder / f"{worker}.memory"
         self._cells = np.zeros(_CELLS, np.int64)
@@ -106,6 +106,7 @@ class MemoryLimit:
             self.lift()
         else:
             self._look()
+            self._news.set()
 
     def lift(self) -> None:
         """Let allocations through until the next look: who clears up after a MemoryError needs some."""
@@ -115,7 +116,8 @@ class MemoryLimit:
 
     def stop(self) -> None:
         """End of an orderly life: nothing is left behind."""
-        self._stopped.set()
+        self._stopped = True
+        self._news.set()
         if self._thread is not None:
             self._thread.join(timeout=5.0)
         self.set(None)
@@ -123,8 +125,11 @@ class MemoryLimit:
             self._path.unlink(missing_ok=True)
 
     def _watch(self) -> None:
-        while not self._stopped.wait(LAZY_WATCH_S if self._cap is None else WATCH_S):
-            self._look()
+        while not self._stopped:
+            if self._news.wait(LAZY_WATCH_S if self._cap is None else WATCH_S):
+                self._news.clear()
+            else:
+                self._look()
 
     def _look(self) -> None:
         resident, data = _sizes()

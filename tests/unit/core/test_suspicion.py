@@ -178,7 +178,7 @@ def test_dead_letters_of_crashes_count_for_the_failure_ratio(driver: Any) -> Non
 
 def lone_deaths(driver: Any, death: Any, **options: Any) -> list[Any]:
     """The marked job of a batch of four dies alone until it is given up; all effects."""
-    batch = driver.submit(4, max_worker_deaths=1, **options)
+    driver.submit(4, max_worker_deaths=1, **options)
     granted = driver.lease_of(4)
     effects = driver.kill(mark=(granted.lease.lease_id, 2), death=death)
     granted = driver.lease()
