@@ -70,9 +70,12 @@ class Breaker:
         BreakerOpen, and whatever ``fn`` raises.
         """
         clock, lock, rules = self._clock, self.lock, self.rules
-        begin = clock()
-        with lock:
-            permit = rules.acquire(begin)
+        begin, permit = clock(), rules.term
+        if (
+            rules.state is not BreakerState.CLOSED
+        ):  # looked at after the term, so that the permit is never of a later one
+            with lock:
+                permit = rules.acquire(begin)
         if permit == REFUSED:
             refusal = self._refusal()
             if fallback is _NONE:

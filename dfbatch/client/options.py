@@ -12,7 +12,7 @@ from dfbatch.core.retry import Retry
 from dfbatch.errors import InvalidInput, InvalidType
 
 _POLICY = (
-    "timeout_s", "deadline_s", "delay_s", "retry", "max_failure_ratio", "fail_fast", "max_worker_deaths",
+    "timeout_s", "deadline_s", "delay_s", "retry", "max_failure_ratio", "fail_fast", "max_returns", "max_worker_deaths",
     "producer_silence_s", "source_silence_s",
 )  # fmt: skip
 _REUSE = ("never", "content")

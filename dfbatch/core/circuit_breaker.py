@@ -104,7 +104,7 @@ class CircuitBreaker:
         "_probes_failed",
         "_probes_slow",
         "_rng",
-        "_term",
+        "_slow_after_s",
         "_transitions",
         "_window",
         "counts",
@@ -115,6 +115,7 @@ class CircuitBreaker:
         "policy",
         "retry_at",
         "state",
+        "term",
     )
 
     def __init__(self, policy: BreakerPolicy, rng: np.random.Generator) -> None:
@@ -129,8 +130,9 @@ class CircuitBreaker:
         self.counts = CallCounts()
         self.last_error = ""
         self._rng = rng
+        self._slow_after_s = inf if policy.slow_after_s is None else policy.slow_after_s
         self._window = policy.window()
-        self._term = 1
+        self.term = 1
         """Number of the present state; permits carry it, so that an answer from an earlier one moves nothing."""
         self._permits = self._n_out = 0
         self._probes_answered = self._probes_failed = self._probes_slow = 0
@@ -141,27 +143,27 @@ class CircuitBreaker:
     def acquire(self, now: float) -> int:
         """A permit for one call, or REFUSED."""
         if self.state is _C:
-            return self._term
+            return self.term
         self.poll(now)
         if self.state is _H and self._permits > 0:
             self._permits -= 1
             self._n_out += 1
-            return self._term
+            return self.term
         self.counts.refused += 1
         return REFUSED
 
     def answered(self, permit: int, now: float, took_s: float, failed: bool, error: str = "") -> None:
         """The call ended, and says something about the dependency."""
-        limit = self.policy.slow_after_s
-        slow = limit is not None and took_s > limit
+        slow = took_s > self._slow_after_s
         counts = self.counts
         if failed:
             counts.failed += 1
             self.last_error = error
         else:
             counts.succeeded += 1
-        counts.slow += slow
-        if permit != self._term or self.state is _O:
+        if slow:
+            counts.slow += 1
+        if permit != self.term or self.state is _O:
             counts.late += 1
         elif self.state is _C:
             window = self._window
@@ -174,7 +176,7 @@ class CircuitBreaker:
     def release(self, permit: int) -> None:
         """The call was abandoned, or its error does not count: as if it had not been made."""
         self.counts.released += 1
-        if permit == self._term and self.state is _H and self._n_out > 0:
+        if permit == self.term and self.state is _H and self._n_out > 0:
             self._n_out -= 1
             self._permits += 1
 
@@ -256,7 +258,7 @@ class CircuitBreaker:
             story = tuple(f"{t.before} to {t.after}: {t.cause}" for t in self._transitions)
             raise IllegalTransition("a circuit breaker", before.value, f"{after.value} ({cause})", story)
         self.state = after
-        self._term += 1
+        self.term += 1
         if after is _O:
             self.n_openings += 1
             self.n_opened_ever += 1

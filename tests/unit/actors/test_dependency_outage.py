@@ -1,0 +1,56 @@
+"""A dependency goes down under a real manager and real workers, without Ray."""
+
+import time
+from pathlib import Path
+
+WAIT_S = 30.0
+
+
+class NeedsFile:
+    """Works while its file is there."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __call__(self, item, ctx):
+        policy = {"minimum_calls": 3, "window_calls": 10, "open_s": 0.3, "open_max_s": 0.5}
+        return ctx.breaker("file", **policy).call(self.read, item)
+
+    def read(self, item):
+        time.sleep(0.001)
+        return item + int(Path(self.path).read_text())
+
+
+def breakers(client):
+    return {b["name"]: b for worker in client.workers() for b in worker["breakers"]}
+
+
+def test_breakers_live_on_when_the_manager_is_restarted(life, switch, start_worker, until, tmp_path):
+    switch.life = one = life(workers=(0, 0))
+    start_worker(switch)
+    path = tmp_path / "service"
+    batch = one.client.map(NeedsFile, range(300), {"path": str(path)})
+    until(lambda: batch.status == "stalled", WAIT_S)
+    assert "'file'" in batch.progress().reason
+    assert [w["state"] for w in one.client.workers()] == ["breaker_open"]
+    opened = breakers(one.client)["file"]["opened"]
+    switch.life = None
+    one.crash()
+    switch.life = two = life(workers=(0, 0))
+    until(lambda: breakers(two.client).get("file", {}).get("opened", 0) >= opened, WAIT_S)
+    path.write_text("1000")
+    again = two.client.attach(batch.id)
+    assert again.results(90).values() == [k + 1000 for k in range(300)]
+    until(lambda: breakers(two.client)["file"]["state"] == "closed", WAIT_S)
+
+
+def test_an_item_that_went_back_too_often_says_what_it_lacked(life, switch, start_worker, tmp_path):
+    switch.life = one = life(workers=(0, 0))
+    start_worker(switch)
+    batch = one.client.map(NeedsFile, range(4), {"path": str(tmp_path / "never")}, max_returns=0)
+    rows = batch.wait(60).failures().to_arrow().to_pylist()
+    kinds = {row["error_type"] for row in rows}
+    assert "DependencyUnavailable" in kinds
+    told = next(row["error_message"] for row in rows if row["error_type"] == "DependencyUnavailable")
+    assert "FileNotFoundError" in told or "circuit breaker" in told
+    assert "retry_failed" in told
