@@ -27,7 +27,7 @@ def metrics(session: Session, since: Any = None) -> pa.Table:
     # Asked first: what is saved meanwhile is then in both, and never in neither.
     live = None if session.link is None else session.call("metrics")
     saved = saved_samples(session.reader, begin)
-    return saved if live is None else _joined(saved, _since(live, begin))
+    return saved if live is None else each_once(saved, _since(live, begin))
 
 
 def workers(session: Session) -> list[dict[str, Any]]:
@@ -44,7 +44,7 @@ def saved_samples(reader: LedgerReader, begin: datetime | None) -> pa.Table:
     if reader.snapshot("metrics") is None:
         return METRICS.arrow.empty_table()
     where = None if begin is None else pc.field("at") >= pa.scalar(begin, INSTANT)
-    return _joined(reader.read("metrics", expression=where), METRICS.arrow.empty_table())
+    return each_once(reader.read("metrics", expression=where), METRICS.arrow.empty_table())
 
 
 def since_when(since: Any, now: datetime) -> datetime | None:
@@ -69,7 +69,7 @@ def _since(samples: pa.Table, begin: datetime | None) -> pa.Table:
     return samples if begin is None else samples.filter(pc.field("at") >= pa.scalar(begin, INSTANT))
 
 
-def _joined(saved: pa.Table, live: pa.Table) -> pa.Table:
+def each_once(saved: pa.Table, live: pa.Table) -> pa.Table:
     """Each sample once, by time and queue. One that was refused may be there twice: it had been written after all."""
     both = pa.concat_tables([saved, live])
     if not len(both):
