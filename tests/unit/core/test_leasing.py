@@ -10,9 +10,11 @@ import pytest
 from dfbatch.core import events
 from dfbatch.core.batch import BatchStop
 from dfbatch.core.books import LEASE_TERM_S
+from dfbatch.core.chunking import ChunkSizer
 from dfbatch.core.effects import Recall, WorkAvailable
 from dfbatch.core.error_class import ErrorClass as E
 from dfbatch.core.leasing import SUSPECT_PATIENCE_S
+from dfbatch.core.order import AGEING_S
 from dfbatch.core.states import WorkerState
 
 # ---------------------------------------------------------------------------------- who gets what
@@ -68,6 +70,44 @@ def test_the_urgent_batch_is_leased_first_and_then_the_others_take_turns(driver:
     driver.submit(100, "b")
     driver.hello("w", capacity=9)
     assert [driver.lease().lease.batch_id for _ in range(5)] == ["urgent", "a", "b", "a", "b"]
+
+
+def test_one_photo_is_leased_next_however_much_was_there_before(driver: Any) -> None:
+    driver.submit(1_000_000, "all of it")
+    driver.hello("w", capacity=9)
+    driver.lease()
+    driver.submit(1, "photo", queue="other")
+    assert [driver.lease().lease.batch_id for _ in range(3)] == ["all of it", "photo", "all of it"]
+
+
+def test_lesser_work_gets_nothing_while_there_is_greater_whatever_came_back_to_it(driver: Any) -> None:
+    driver.submit(40, "lesser", priority=1)
+    back = driver.lease_of(4)
+    greater = driver.submit(500, "greater", priority=2, queue="other")
+    greater.sizer = ChunkSizer(cap=5)
+    driver.tell(events.HandedBack("w", back.lease.lease_id))
+    leased = []
+    while "lesser" not in leased:
+        granted = driver.lease()
+        leased.append(granted.lease.batch_id)
+        driver.report(granted)
+    assert leased == ["greater"] * (len(leased) - 1) + ["lesser"]
+    assert greater.jobs.n_open == 0
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_lesser_work_is_leased_once_it_has_waited_for_what_its_distance_says(driver: Any, ahead: int) -> None:
+    driver.submit(100, "lesser")
+    driver.submit(1_000, "greater", priority=ahead).sizer = ChunkSizer(cap=1)
+    leased = []
+    for _ in range(int(2.5 * ahead * AGEING_S / 10.0)):
+        driver.wait(10.0)
+        granted = driver.lease()
+        leased.append(granted.lease.batch_id)
+        driver.report(granted)
+    turns = [k for k, batch_id in enumerate(leased) if batch_id == "lesser"]
+    every = int(ahead * AGEING_S / 10.0)
+    assert turns == [every, 2 * every + 1], "after each of its turns it is young again"
 
 
 def test_a_batch_with_a_delay_waits(driver: Any) -> None:
