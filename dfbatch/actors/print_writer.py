@@ -25,6 +25,9 @@ class PrintWriter(io.TextIOBase):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         mine = self._threads
         whole = getattr(mine, "text", "") + text
+        if "\n" not in text and len(whole) <= LONGEST_LINE:
+            mine.text = whole
+            return len(text)
         *lines, rest = whole.split("\n")
         while len(rest) > LONGEST_LINE:
             lines.append(rest[:LONGEST_LINE])

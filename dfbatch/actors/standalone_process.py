@@ -139,7 +139,7 @@ class ChildProcess:
             plan.log_format,
             plan.log_level,
         )
-        command = [sys.executable, "-m", "dfbatch.actors.standalone_child", json.dumps(asdict(told))]
+        command = child_command(json.dumps(asdict(told)))
         try:
             # A process group of its own: Ctrl-C in a terminal reaches the parent only, which passes it on as it should.
             self._process = subprocess.Popen(
@@ -176,6 +176,11 @@ class ChildProcess:
         os.close(self._report)
         if process is not None and process.stdin is not None:
             process.stdin.close()
+
+
+def child_command(plan: str) -> list[str]:
+    """The command line of a child; ``plan`` is what it is told, as JSON."""
+    return [sys.executable, "-m", "dfbatch.actors.standalone_child", plan]
 
 
 def _cause(code: int) -> str:

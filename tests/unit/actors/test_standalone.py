@@ -1,0 +1,157 @@
+"""`dfbatch worker` without Ray: its processes are stand-ins that follow a script; the signals are real."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfbatch.actors import standalone, standalone_process
+from dfbatch.actors.standalone import StandaloneWorker
+from dfbatch.actors.standalone_plan import StandalonePlan
+from dfbatch.actors.standalone_process import LONGEST_DELAY_S, restart_delay_s
+from dfbatch.errors import ConnectError, ManagerUnavailable
+
+CHILD = """
+import json, os, sys, time
+plan = json.loads(sys.argv[1])
+def tell(**pulse): os.write(plan["report_fd"], (json.dumps(pulse) + "\\n").encode())
+def word(): return sys.stdin.readline().strip()
+n = len(open(sys.argv[2] + "/starts", "a+").write(plan["name"] + "\\n") and open(sys.argv[2] + "/starts").readlines())
+"""
+"""Beginning of every stand-in: ``n`` is the number of starts so far."""
+READY = 'tell(state="idle", ready=True)\n'
+DRAINS = READY + 'word()\ntell(state="stopped")\n'
+STUBBORN = READY + 'word()\nassert word() == "now"\ntell(state="stopped")\n'
+HANGS = READY + "while True: time.sleep(1)\n"
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs the command with stand-ins of a script; ``when_ready`` is called in a thread once they all are."""
+
+    def command(plan: str) -> list[str]:
+        return [sys.executable, "-c", CHILD + (tmp_path / "script").read_text(), plan, str(tmp_path)]
+
+    monkeypatch.setattr(standalone_process, "child_command", command)
+    monkeypatch.setattr(standalone, "HEALTH_S", 0.05)
+    health = tmp_path / "health"
+
+    def run(script: str, when_ready: Callable[[], Any] | None = None, **options: Any) -> int:
+        (tmp_path / "script").write_text(script)
+        plan = StandalonePlan(**{"concurrency": 2, "grace_s": 20.0, "health_file": str(health), **options})
+
+        def wait() -> None:
+            while not (health.exists() and all(w["ready"] for w in json.loads(health.read_text())["workers"])):
+                time.sleep(0.01)
+            assert when_ready is not None
+            when_ready()
+
+        if when_ready is not None:
+            threading.Thread(target=wait, daemon=True).start()
+        return StandaloneWorker(plan).run()
+
+    return run
+
+
+def send(*numbers: signal.Signals) -> Callable[[], None]:
+    def kill() -> None:
+        for number in numbers:
+            os.kill(os.getpid(), number)
+            time.sleep(0.2)
+
+    return kill
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_one_signal_drains_and_leaves_the_handlers_as_they_were(
+    play: Callable[..., int], tmp_path: Path, number: signal.Signals
+) -> None:
+    before = signal.getsignal(number)
+    assert play(DRAINS, send(number)) == 0
+    assert signal.getsignal(number) is before
+    assert not (tmp_path / "health").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_second_signal_hands_back_and_ends(play: Callable[..., int], number: signal.Signals, code: int) -> None:
+    begin = time.monotonic()
+    assert play(STUBBORN, send(number, number)) == code
+    assert time.monotonic() - begin < 15
+
+
+def test_before_the_grace_is_over_everything_is_handed_back(
+    play: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert play(STUBBORN, send(signal.SIGTERM), grace_s=1.0) == 0
+    assert "what is not finished is handed back" in caplog.text
+    assert "Not handed back" not in caplog.text
+
+
+def test_a_process_that_hangs_is_killed_within_the_grace(
+    play: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[float] = []
+    assert play(HANGS, lambda: (asked.append(time.monotonic()), send(signal.SIGTERM)()), grace_s=1.0) == 0
+    assert time.monotonic() - asked[0] < 10
+    assert "Not handed back in time by" in caplog.text
+
+
+def test_a_process_that_crashes_is_replaced_under_its_name(play: Callable[..., int], tmp_path: Path) -> None:
+    script = READY + 'if n == 1: os.kill(os.getpid(), 11)\nword()\ntell(state="stopped")\n'
+    restarts: list[int] = []
+
+    def look() -> None:
+        while not restarts or sum(restarts) == 0:
+            restarts[:] = [w["restarts"] for w in json.loads((tmp_path / "health").read_text())["workers"]]
+            time.sleep(0.01)
+        send(signal.SIGTERM)()
+
+    assert play(script, look) == 0
+    names = (tmp_path / "starts").read_text().split()
+    assert len(names) == 3
+    assert len(set(names)) == 2
+    assert sorted(restarts) == [0, 1]
+
+
+def test_it_ends_when_all_have_left_by_themselves(play: Callable[..., int]) -> None:
+    assert play('tell(state="stopped")\n') == 0
+
+
+def test_nothing_to_join_is_an_error_that_says_why(play: Callable[..., int]) -> None:
+    with pytest.raises(ManagerUnavailable, match="Start one"):
+        play('tell(state="stopped", error="No manager runs. Start one.")\nsys.exit(3)\n')
+
+
+def test_it_ends_with_an_error_when_the_manager_has_gone_for_good(play: Callable[..., int]) -> None:
+    with pytest.raises(ManagerUnavailable, match="It is gone"):
+        play(READY + 'time.sleep(0.5)\ntell(state="stopped", error="It is gone.")\nsys.exit(3)\n')
+
+
+def test_processes_that_never_come_up_are_given_up(play: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standalone, "GIVE_UP_S", 1.0)
+    with pytest.raises(ManagerUnavailable, match="No worker got ready"):
+        play("sys.exit(1)\n")
+
+
+def test_a_port_that_is_taken_is_said_before_anything_starts(play: Callable[..., int], tmp_path: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConnectError):
+        play(READY, health_port=taken.getsockname()[1])
+    assert not (tmp_path / "starts").exists()
+
+
+def test_the_first_replacement_comes_at_once_and_later_ones_wait_longer_and_longer() -> None:
+    delays = [restart_delay_s(n) for n in range(1, 40)]
+    assert delays[0] == 0
+    assert delays == sorted(delays)
+    assert delays[-1] == LONGEST_DELAY_S
