@@ -18,6 +18,7 @@ from dfbatch.core.circuit_breaker import REFUSED, BreakerState, CircuitBreaker
 from dfbatch.errors import InvalidInput
 
 FORCE_OPEN = "force_open"
+RESET = "reset"
 _POLICIES = {
     OWN: BreakerPolicy(failure_rate=0.9, minimum_calls=10, window_calls=20, open_s=10.0, probes=1),
     CONSTRUCTION: BreakerPolicy(minimum_calls=1, window_calls=1, open_s=10.0, probes=1),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from dfbatch.actors.breakers import FORCE_OPEN, RESET
 from dfbatch.actors.recovering import encode_ranges, stop_detail
 from dfbatch.actors.submit_calls import SubmitCalls
 from dfbatch.core import control, events
 from dfbatch.core.batch import BatchStop
 from dfbatch.core.states import BatchState, JobState
+from dfbatch.errors import InvalidInput
 
 
 class ControlCalls(SubmitCalls):
@@ -51,6 +53,14 @@ class ControlCalls(SubmitCalls):
         await self.noted("jobs_cancelled", batch_id, {"ranges": encode_ranges(indices)})
         if batch_id in self.state.batches:
             self.perform(self.state.handle(events.JobsCancelled(batch_id, indices), self.now()))
+
+    async def order_breaker(self, name: str, order: str) -> None:
+        """``force_open`` or ``reset`` the circuit breakers of a dependency on every worker; noted before it is done."""
+        await self.ready_to_write()
+        if order not in (FORCE_OPEN, RESET):
+            raise InvalidInput("order", f"{order!r} is nothing that a breaker obeys", "Give force_open or reset")
+        await self.noted("breaker_order", None, {"dependency": name, "order": order})
+        self.breaker_book.orders[name] = (self.now().wall, order)
 
     async def set_priority(self, batch_id: str, priority: int) -> None:
         await self.ready_to_write()

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from dfbatch.actors.link import ManagerLink
 from dfbatch.client.batch import Batch
+from dfbatch.client.breaker import Breaker
 from dfbatch.client.connecting import Connected, reach
 from dfbatch.client.health import Health, health
 from dfbatch.client.html_text import facts_line
@@ -262,6 +263,10 @@ class Client:
     def queue(self, name: str) -> Queue:
         """The queue of this name, whether it is in use yet or not. Raises InvalidInput for no name at all."""
         return Queue(self._session, queue_name(name))
+
+    def breaker(self, name: str) -> Breaker:
+        """The circuit breakers of a dependency on all workers: ``force_open()``, ``reset()``, ``state``."""
+        return Breaker(self._session, name)
 
     def queues(self) -> list[Queue]:
         """Every queue that has, or had, work or a policy, by name."""

@@ -1,5 +1,6 @@
 """A dependency goes down under a real manager and real workers, without Ray."""
 
+import json
 import time
 from pathlib import Path
 
@@ -54,3 +55,24 @@ def test_an_item_that_went_back_too_often_says_what_it_lacked(life, switch, star
     told = next(row["error_message"] for row in rows if row["error_type"] == "DependencyUnavailable")
     assert "FileNotFoundError" in told or "circuit breaker" in told
     assert "retry_failed" in told
+
+
+def test_an_operator_takes_a_dependency_out_of_service_and_puts_it_back(life, switch, start_worker, until, tmp_path):
+    switch.life = one = life(workers=(0, 0))
+    start_worker(switch)
+    path = tmp_path / "service"
+    path.write_text("1000")
+    batch = one.client.map(NeedsFile, range(4_000), {"path": str(path)})
+    breaker = one.client.breaker("file")
+    until(lambda: len(breaker.workers()) > 0, WAIT_S)
+    breaker.force_open()
+    until(lambda: breaker.state == "open" and batch.status == "stalled", WAIT_S)
+    assert breaker.workers()[0]["retry_after_s"] is None
+    breaker.reset()
+    assert len(batch.results(90)) == 4_000
+    assert breaker.state == "closed"
+    rows = one.client._session.reader.read("events").sort_by("seq").to_pylist()
+    told = [json.loads(row["detail"]) for row in rows if row["kind"] == "breaker"]
+    assert [t["cause"] for t in told] == ["forced open", "reset"]
+    orders = [json.loads(row["detail"])["order"] for row in rows if row["kind"] == "breaker_order"]
+    assert orders == ["force_open", "reset"]
