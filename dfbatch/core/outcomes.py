@@ -91,9 +91,8 @@ def _take(
     batch.clear_suspicion(indices)
     if batch.cancel_asked:
         batch.cancel_asked.difference_update(indices.tolist())
-    n_succeeded = int(np.count_nonzero(~failed))
-    if n_succeeded:
-        batch.n_success_ever += n_succeeded
+    if not failed.all():
+        batch.n_success_ever += int(np.count_nonzero(~failed))
         batch.n_deaths_constructing = 0
     batch.rate.add(now.mono, int(np.count_nonzero(state >= FIRST_TERMINAL_CODE)))
     waits = state == JobState.RETRYING.code
