@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dfbatch.cli import batches, doctor, ledger, samples, verify, worker
+from dfbatch.cli import batches, doctor, ledger, metrics, samples, verify, worker
 from dfbatch.cli.exit_codes import OneSentenceErrors
 from dfbatch.version import __version__
 
@@ -30,6 +30,7 @@ app.command(name="results")(batches.results)
 app.command(name="failures")(batches.failures)
 app.command(name="retry")(batches.retry)
 app.add_typer(ledger.app, name="ledger")
+app.command(name="metrics")(metrics.metrics)
 app.command(name="worker")(worker.worker)
 app.command(name="doctor")(doctor.doctor)
 
