@@ -18,7 +18,7 @@ _logger = logging.getLogger("dfbatch.manager")
 def read_view() -> ClusterView:
     """Asks Ray; a few milliseconds."""
     nodes = tuple(
-        NodeView(node["NodeManagerAddress"], node["Resources"])
+        NodeView(node["NodeManagerAddress"], node["Resources"], node["NodeID"])
         for node in ray.nodes()  # type: ignore[no-untyped-call]
         if node["Alive"]
     )

@@ -8,7 +8,7 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,16 @@ from dfbatch.actors.cluster_view import ClusterWatch
 from dfbatch.actors.manager_base import ManagerBase, ManagerConfig
 from dfbatch.actors.worker_actor import WorkerActor, WorkerConfig
 from dfbatch.actors.worker_calls import WorkerCalls
+from dfbatch.core.placement import Placed, in_the_way
 from dfbatch.core.pool_size import Demand, Limits, allot, excess
-from dfbatch.core.resource_shape import DEFAULT, ResourceShape
+from dfbatch.core.resource_shape import DEFAULT, ResourceShape, cpus_of_key
 from dfbatch.core.start_failures import StartFailures
 
 _logger = logging.getLogger("dfbatch.manager")
 WORKER_PREFIX = "dfbatch-worker"
 DRAIN_S = 10.0
+PLACE_PATIENCE_S = 4.0
+"""A shape of which no worker finds a place for so long has others make way, on a node where it would fit."""
 MOST_PENDING = 32
 """Workers that are asked for and have no place yet. They are what Ray's autoscaler adds nodes for."""
 
@@ -41,6 +44,8 @@ class _Member:
 
     handle: Any
     shape: str
+    demands: dict[str, float]
+    since: float
     is_here: bool = False
     has_come: bool = False
     idle_since: float | None = None
@@ -75,7 +80,8 @@ class RayPool:
             if entry["namespace"] == self._config.namespace and name.startswith(self._prefix):
                 with contextlib.suppress(ValueError):
                     handle = ray.get_actor(name, self._config.namespace)
-                    self._watch(name, handle, name[len(self._prefix) :].rpartition(":")[0] or DEFAULT)
+                    key = name[len(self._prefix) :].rpartition(":")[0] or DEFAULT
+                    self._watch(name, handle, key, {"CPU": cpus_of_key(key)})
         self.reconcile(())
 
     def set_limits(self, low: int, high: int) -> None:
@@ -104,9 +110,12 @@ class RayPool:
         shapes = {demand.shape.key: demand.shape for demand in possible}
         shapes.setdefault(DEFAULT, ResourceShape())
         self._dismiss(target, limits)
+        starving = self._make_room([shapes[key] for key, n in target.items() if n])
         n_pending = sum(not member.is_here for member in self._members.values())
         present = Counter(member.shape for member in self._members.values())
         for key, n in target.items():
+            if starving and key not in starving:
+                continue  # its place is for them
             while present[key] < n and len(self._members) < limits.high and n_pending < MOST_PENDING:
                 if not self._failures.may_start(key, time.monotonic()):
                     break
@@ -133,10 +142,11 @@ class RayPool:
         possible = []
         for demand in demands:
             reason = view.lacks(demand.shape) if view is not None and demand.n_wanted else None
-            if reason is None:
-                possible.append(demand)
-            else:
+            room = None if view is None else view.room_for(demand.shape)
+            if reason is not None:
                 self._troubles[demand.shape.key] = reason
+            else:
+                possible.append(demand if room is None else Demand(demand.shape, min(demand.n_wanted, room)))
         return possible
 
     def _look_at_members(self) -> None:
@@ -167,13 +177,38 @@ class RayPool:
         for key, n_have in have.items():
             mine = [(name, member) for name, member in staying.items() if member.shape == key]
             at_work = [name for name, member in mine if member.is_here and member.idle_since is None]
-            not_here = [name for name, member in mine if not member.is_here]
+            not_here = [name for name, member in reversed(mine) if not member.is_here]
             idle = [name for name, member in mine if member.idle_since is not None]
             chosen = [*not_here, *idle, *reversed(at_work)][: must_go.get(key, 0)]
             unneeded = max(0, n_have - target.get(key, 0))
             tired = [n for n in idle if now - (staying[n].idle_since or now) >= self._config.idle_s]
             chosen += [name for name in (*not_here, *tired) if name not in chosen][: max(0, unneeded - len(chosen))]
             self._let_go(chosen)
+
+    def _make_room(self, wanted: Sequence[ResourceShape]) -> set[str]:
+        """Shapes of which no worker finds a place, though none but ours are in their way; one of those is to leave."""
+        view, now = self._watch_cluster.view, time.monotonic()
+        starving: set[str] = set()
+        if view is None or view.autoscales:
+            return starving
+        for shape in wanted:
+            mine = [member for member in self._members.values() if member.shape == shape.key]
+            waits_s = now - min((member.since for member in mine), default=now)
+            if any(member.is_here for member in mine) or waits_s < PLACE_PATIENCE_S:
+                continue
+            names = in_the_way(shape, view, self._placed())
+            if names:
+                starving.add(shape.key)
+            if names and not self._let_gone.intersection(names):
+                self._let_go(names[:1])
+        return starving
+
+    def _placed(self) -> Iterator[Placed]:
+        assert self._manager is not None
+        for name, worker in self._manager.state.workers.items():
+            member = self._members.get(name)
+            if member is not None and member.is_here:
+                yield Placed(name, worker.node, member.demands, member.idle_since is not None, member.since)
 
     def _let_go(self, names: list[str]) -> None:
         assert self._manager is not None
@@ -227,11 +262,11 @@ class RayPool:
             scheduling_strategy="SPREAD",
             **_ray_options(shape),
         ).remote(config)
-        self._watch(name, handle, shape.key)
+        self._watch(name, handle, shape.key, shape.demands())
 
-    def _watch(self, name: str, handle: Any, shape: str) -> None:
+    def _watch(self, name: str, handle: Any, shape: str, demands: dict[str, float]) -> None:
         if name not in self._members:
-            self._members[name] = _Member(handle, shape)
+            self._members[name] = _Member(handle, shape, demands, time.monotonic())
             task = asyncio.get_running_loop().create_task(self._join(name, handle))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -253,12 +288,12 @@ class RayPool:
             except (ActorDiedError, RayError) as error:
                 await _answer_of(named)
                 self._died(name, str(error))
-                self._did_not_here_up(name, str(error))
+                self._did_not_come_up(name, str(error))
             else:
                 if failure:
                     _logger.warning("Worker %s failed: %s", name, failure)
                     self._died(name, failure)
-                    self._did_not_here_up(name, failure)
+                    self._did_not_come_up(name, failure)
                 # It left in good order; the actor process is of no more use.
                 ray.kill(handle)
             self._members.pop(name, None)
@@ -274,7 +309,7 @@ class RayPool:
         if self._manager is not None:
             self._manager.worker_died(name, incarnation, cause)
 
-    def _did_not_here_up(self, name: str, cause: str) -> None:
+    def _did_not_come_up(self, name: str, cause: str) -> None:
         """A worker that never was there: the next one of its shape waits a little before it is tried."""
         member = self._members.get(name)
         known = self._manager is not None and name in self._manager.state.workers

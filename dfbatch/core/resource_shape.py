@@ -82,6 +82,7 @@ class NodeView:
 
     name: str
     has: Mapping[str, float]
+    node_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,16 @@ class ClusterView:
     def total(self, name: str) -> float:
         """Of one resource, over all nodes."""
         return sum(node.has.get(name, 0.0) for node in self.nodes)
+
+    def room_for(self, shape: ResourceShape) -> int | None:
+        """Workers of this shape that the cluster could run if nothing else did; None if it grows by itself."""
+        demands = shape.demands()
+        if self.autoscales or not demands:
+            return None
+        return sum(
+            math.floor(min(node.has.get(name, 0.0) / amount for name, amount in demands.items()) + _GRAIN)
+            for node in self.nodes
+        )
 
     def lacks(self, shape: ResourceShape) -> str | None:
         """Why no worker of this shape can ever run here, with what the cluster has; None if one can."""

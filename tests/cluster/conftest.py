@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -110,34 +111,72 @@ def random_kills(head_node: str, tmp_path: Path) -> Callable[[int], None]:
 
 
 @pytest.fixture(scope="package")
-def head_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Ray head node of its own session on loopback; gives its address. Ended by its own mark, not `ray stop`."""
-    folder = Path(tempfile.mkdtemp(prefix="dfh-", dir="/tmp"))
-    name = uuid.uuid4().hex
+def head_node() -> Iterator[str]:
+    """A Ray head node of its own session on loopback; gives its address."""
+    with _marked() as environment, tempfile.TemporaryDirectory(prefix="dfh-", dir="/tmp") as folder:
+        yield _start_head(environment, Path(folder), "--num-cpus=3", "--include-dashboard=false", "--no-monitor")
+
+
+@pytest.fixture
+def start_head() -> Iterator[Callable[..., tuple[str, dict[str, str]]]]:
+    """Starts a head node with the given options of `ray start`; gives its address and its environment."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*options: str) -> tuple[str, dict[str, str]]:
+            environment = stack.enter_context(_marked())
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dfh-", dir="/tmp"))
+            return _start_head(environment, Path(folder), *options), environment
+
+        yield start
+
+
+@pytest.fixture
+def marked_environment() -> Iterator[dict[str, str]]:
+    """For a process that starts Ray by itself, and must end all of it; what it leaves behind fails the test."""
+    with _marked() as environment, tempfile.TemporaryDirectory(prefix="dfh-", dir="/tmp") as folder:
+        yield {**environment, "RAY_TMPDIR": folder}
+        left = _members(environment)
+        psutil.wait_procs(left, timeout=20)
+        assert not [p for p in left if p.is_running()], f"processes were left behind: {left}"
+
+
+@contextlib.contextmanager
+def _marked() -> Iterator[dict[str, str]]:
+    """An environment that marks every process that is started with it. They are ended by their mark."""
     environment = {
         **os.environ,
-        "DFBATCH_TEST_HEAD": name,
+        "DFBATCH_TEST_HEAD": uuid.uuid4().hex,
+        "DFBATCH_PROGRESS": "off",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "disabled",
     }
+    try:
+        yield environment
+    finally:
+        members = _members(environment)
+        for process in members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(members, timeout=10)
+
+
+def _start_head(environment: dict[str, str], folder: Path, *options: str) -> str:
     ray = Path(sys.executable).with_name("ray")
     command = [
         str(ray), "start", "--head", "--port=0", "--node-ip-address=127.0.0.1", f"--temp-dir={folder}",
-        "--include-dashboard=false", "--num-cpus=3", "--object-store-memory=150000000", "--disable-usage-stats",
-        "--dashboard-agent-listen-port=0", "--no-monitor",
+        "--object-store-memory=150000000", "--disable-usage-stats", "--dashboard-agent-listen-port=0", *options,
     ]  # fmt: skip
     with (folder / "start.log").open("w") as log:
         starter = subprocess.Popen(
             command, env=environment, start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     assert starter.wait(90) == 0, (folder / "start.log").read_text()
-    address = (folder / "ray_current_cluster").read_text().strip()
-    yield address
-    members = [p for p in psutil.process_iter() if _is_marked(p, name)]
-    for process in members:
-        process.kill()
-    psutil.wait_procs(members, timeout=10)
+    return (folder / "ray_current_cluster").read_text().strip()
+
+
+def _members(environment: dict[str, str]) -> list[psutil.Process]:
+    return [p for p in psutil.process_iter() if _is_marked(p, environment["DFBATCH_TEST_HEAD"])]
 
 
 def _is_marked(process: psutil.Process, name: str) -> bool:

@@ -1,4 +1,5 @@
-"""Work on a cluster of two nodes, of which one is killed: `two_nodes.py FOLDER`. Prints one JSON line, or fails.
+"""Work on a cluster of two nodes, of which one is killed: `two_nodes.py FOLDER`, where Ray is told to
+be quiet and to stay on loopback. Prints one JSON line, or fails.
 
 The second node alone has the resource ``far``. The ledger is on the disk that both nodes share.
 """
@@ -6,7 +7,6 @@ The second node alone has the resource ``far``. The ledger is on the disk that b
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections import Counter
@@ -16,9 +16,7 @@ from typing import Any
 import dfbatch
 from dfbatch.client.client import Client
 
-QUIET = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "disabled", "DFBATCH_PROGRESS": "off"}
-"""Without the first one, and before Ray is imported, Ray listens on all interfaces."""
-N = 4_000
+N = 3_000
 LIMIT_S = 60.0
 NODE = {
     "node_ip_address": "127.0.0.1",
@@ -55,7 +53,7 @@ def tell(folder: str) -> dict[str, Any]:
     import ray
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 1, "temp_dir": folder + "/ray"})
+    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 1})
     far = cluster.add_node(**NODE, num_cpus=2, resources={"far": 1})
     client = dfbatch.connect(address=cluster.address, storage_path=folder + "/ledger", workers=(2, 3))
     try:
@@ -102,5 +100,4 @@ def play(client: Client, kill_node: Callable[[], None]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    os.environ.update(QUIET)
     print(json.dumps(tell(sys.argv[1])), flush=True)
