@@ -128,7 +128,9 @@ class EffectPerformer(ReuseCalls):
         desk = self.desks[effect.batch_id]
         outcomes: Outcomes = effect.payload
         desk.tally(effect, outcomes)
-        started_at, duration_s = outcomes.started_at[effect.positions], outcomes.duration_s[effect.positions]
+        started_at, duration_s = outcomes.started_at, outcomes.duration_s
+        if len(effect.positions) != len(started_at):
+            started_at, duration_s = started_at[effect.positions], duration_s[effect.positions]
         self.tallies.taken(
             desk.row["queue"], effect.state, effect.error_class, desk.facts.queued_at, started_at, duration_s
         )

@@ -54,8 +54,12 @@ class LogHistogram:
         self.least = min(self.least, least)
         self.greatest = max(self.greatest, float(given.max()))
         # The bits of a positive float are its logarithm, but for the linear steps within an octave.
-        inside = np.minimum(np.maximum(given, LEAST), _EDGES[-2])
-        self.counts += np.bincount((inside.view(np.int64) >> _SHIFT) - _FIRST_BIN, minlength=N_BINS)
+        inside = np.maximum(given, LEAST)
+        np.minimum(inside, _EDGES[-2], out=inside)
+        bins = inside.view(np.int64)
+        bins >>= _SHIFT
+        bins -= _FIRST_BIN
+        self.counts += np.bincount(bins, minlength=N_BINS)
 
     def merge(self, other: LogHistogram) -> None:
         """Count what the other has counted, too."""

@@ -69,6 +69,7 @@ def test_a_sample_is_taken_every_five_seconds_while_something_happens(life, cloc
 def test_a_manager_that_does_nothing_writes_nothing(life, clock, advance, saved, until):
     one = life(clock=clock, workers=(1, 1))
     one.client.map(lambda x: x, [1]).wait(WAIT_S)
+    until(lambda: one.client.health()["backlog_rows"] == 0)
     advance(one, SAVE_S)
     until(lambda: saved())
     before = len(saved())
