@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from dfbatch.actors import patience as patience_module
+from dfbatch.actors import worker as worker_module
 from dfbatch.actors import worker_calls
 from dfbatch.actors.held_work import HeldWork
 from dfbatch.actors.messages import Control, Exchange, ExchangeReply, HelloReply
@@ -311,3 +312,53 @@ def test_an_exchange_is_plain_data():
 
     message = Exchange("w", "i", 1, (), True, False)
     assert pickle.loads(pickle.dumps(message)).worker == "w"
+
+
+class TestDrain:
+    def test_what_was_fetched_ahead_goes_back_before_the_item_at_hand_has_ended(
+        self, life, switch, start_worker, gate, until
+    ):
+        switch.life = one = life(workers=(0, 0))
+        worker = start_worker(switch, "first")
+        batch = one.client.map(gate, range(400))
+        gate.await_items()
+        until(lambda: one.client.workers()[0]["leases"] == 2)
+        worker.stop()
+        until(lambda: [(w["state"], w["leases"]) for w in one.client.workers()] == [("draining", 1)])
+        assert worker.vitals().state == "draining"
+        assert not worker.wait_left(0)
+        gate.open()
+        assert worker.wait_left(WAIT_S)
+        start_worker(switch, "second")
+        assert batch.results(WAIT_S).values() == list(range(400))
+        assert sorted(gate.seen) == list(range(400)), "some items were run twice"
+
+    def test_its_heart_beats_until_it_has_left(self, life, switch, start_worker, gate, until, monkeypatch):
+        monkeypatch.setattr(worker_module, "HEARTBEAT_S", 0.02)
+        switch.life = one = life(workers=(0, 0))
+        worker = start_worker(switch)
+        one.client.map(gate, range(3))
+        gate.await_items()
+        worker.stop()
+        begin = worker.vitals().beat_at
+        until(lambda: worker.vitals().beat_at > begin + 0.1)
+        gate.open()
+        assert worker.wait_left(WAIT_S)
+
+    def test_one_that_leaves_at_once_reports_what_is_finished_and_gives_back_the_rest(
+        self, life, switch, start_worker, make_gate, until
+    ):
+        quick, slow = make_gate(is_open=True), make_gate()
+        switch.life = one = life(workers=(0, 0))
+        worker = start_worker(switch, "first")
+        batch = one.client.map(lambda x: quick(x) if x < 5 else slow(x), range(9))
+        slow.await_items()
+        worker.leave_now()
+        assert one.client.workers() == []
+        until(lambda: batch.counts() == {"succeeded": 5, "queued": 4})
+        start_worker(switch, "second")
+        slow.open()
+        assert batch.results(WAIT_S).values() == list(range(9))
+        assert sorted(quick.seen) == [0, 1, 2, 3, 4], "finished items were run again"
+        assert worker.wait_left(WAIT_S)
+        assert [w["worker"] for w in one.client.workers()] == ["second"], "the first came back after its goodbye"

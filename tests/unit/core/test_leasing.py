@@ -339,3 +339,16 @@ def test_a_heartbeat_calls_back_what_was_cancelled(driver: Any, cancel: BatchSto
 
 def test_a_heartbeat_of_a_stranger_is_not_answered(driver: Any) -> None:
     assert driver.tell(events.Heartbeat("nobody", (1,))) == []
+
+
+def test_a_worker_that_drains_gets_nothing_more_and_keeps_what_it_holds(driver: Any) -> None:
+    driver.submit(100)
+    granted = driver.lease_of(4)
+    driver.tell(events.Heartbeat("w", (granted.lease.lease_id,), draining=True))
+    worker = driver.state.workers["w"]
+    assert (worker.state, list(worker.leases)) == (WorkerState.DRAINING, [granted.lease.lease_id])
+    assert driver.ask("w") is None
+    driver.report(granted)
+    assert worker.state is WorkerState.DRAINING
+    driver.hello("w", incarnation="next")
+    assert driver.ask("w") is not None
