@@ -31,6 +31,8 @@ class LoadedVerifier:
     model_fingerprint: str | None
     blob_location: Callable[[str], str]
     micro_batch: MicroBatchSize = field(default_factory=MicroBatchSize)
+    proven: bool = False
+    """A vectorised one has returned one row per item at least once."""
 
 
 def carried_columns(chunk: Chunk) -> pa.Table:

@@ -17,6 +17,7 @@ from dfbatch.errors import (
     GpuOutOfMemory,
     HostOutOfMemory,
     ItemError,
+    OutputInvalid,
     TransientError,
     VerifierUnusable,
 )
@@ -60,9 +61,9 @@ class Failure:
 
 def describe(error: BaseException, retry_on: Sequence[str] = (), give_up_on: Sequence[str] = ()) -> Failure:
     """Capture an exception raised by a verifier."""
-    about_item = isinstance(error, ItemError)
-    text = "" if about_item else clean_traceback(error)
-    shown = type(error)
+    about_item = isinstance(error, ItemError) and not isinstance(error, OutputInvalid)
+    text = _traceback_for(error)
+    shown = OutputInvalid if isinstance(error, OutputInvalid) else type(error)
     plain = shown.__module__ in ("builtins", "dfbatch.errors")
     name = shown.__qualname__ if plain else f"{shown.__module__}.{shown.__qualname__}"
     memory = None if about_item else out_of_memory(error)
@@ -70,6 +71,7 @@ def describe(error: BaseException, retry_on: Sequence[str] = (), give_up_on: Seq
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1] if frames else None
     where = f"{last.filename}:{last.lineno}" if last else ""
+    # What a verifier returns is its own doing, item after item.
     fingerprint = 0 if about_item else (zlib.crc32(f"{name}|{where}".encode()) | 1)
     dependencies, refused = ((), False) if about_item else dependencies_of(error)
     error_class = classify(error, retry_on, give_up_on)
@@ -101,6 +103,13 @@ def classify(error: BaseException, retry_on: Sequence[str] = (), give_up_on: Seq
     if isinstance(error, (HostOutOfMemory, GpuOutOfMemory)) or out_of_memory(error):
         return ErrorClass.OUT_OF_MEMORY
     return ErrorClass.PERMANENT
+
+
+def _traceback_for(error: BaseException) -> str:
+    """Of a verifier that could not be loaded: the user's own. Errors about an item or an output explain themselves."""
+    if isinstance(error, VerifierUnusable):
+        return "" if error.__cause__ is None else clean_traceback(error.__cause__)
+    return "" if isinstance(error, ItemError) else clean_traceback(error)
 
 
 def _names(error: BaseException) -> set[str]:

@@ -15,6 +15,10 @@ from dfbatch.ledger.arrow_types import storable
 VALUE = "value"
 
 
+class WrongShape(OutputInvalid):
+    """``verify_batch`` returned no row per item, so that nobody knows which row is whose. Shown as OutputInvalid."""
+
+
 def output_table(values: Sequence[Any]) -> tuple[pa.Table | None, dict[int, OutputInvalid]]:
     """(table with one struct column ``output``, errors by position). None for positions without output.
 
@@ -120,7 +124,7 @@ def vector_output(returned: Any, n: int) -> pa.Table | None:
         returned = pa.table(returned)
     if isinstance(returned, pa.Table):
         if len(returned) != n:
-            raise OutputInvalid(f"verify_batch returned {len(returned)} rows for {n} items. Return one row per item.")
+            raise WrongShape(f"verify_batch returned {len(returned)} rows for {n} items. Return one row per item.")
         if not returned.num_columns:
             return None
         try:
@@ -132,11 +136,11 @@ def vector_output(returned: Any, n: int) -> pa.Table | None:
     try:
         values = list(returned)
     except TypeError:
-        raise OutputInvalid(
+        raise WrongShape(
             f"verify_batch returned {_shown(returned)}. Return a pyarrow.Table or a list with one row per item."
         ) from None
     if len(values) != n:
-        raise OutputInvalid(f"verify_batch returned {len(values)} values for {n} items. Return one per item.")
+        raise WrongShape(f"verify_batch returned {len(values)} values for {n} items. Return one per item.")
     table, errors = output_table(values)
     if errors:
         raise next(iter(errors.values()))

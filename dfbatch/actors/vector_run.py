@@ -17,7 +17,7 @@ from dfbatch.actors.chunk_run import FLUSH_S, ChunkRun
 from dfbatch.actors.failure import Failure
 from dfbatch.actors.messages import Outcomes
 from dfbatch.actors.out_of_memory import GPU, HOST
-from dfbatch.actors.output_rows import vector_output
+from dfbatch.actors.output_rows import WrongShape, vector_output
 from dfbatch.core.error_class import ErrorClass
 from dfbatch.ledger.item_codec import vector_table
 
@@ -35,6 +35,8 @@ class _Piece(NamedTuple):
     stop: int
     begin: float
     end: float
+    misshapen: bool = False
+    """What it returned was no row per item."""
 
 
 class VectorRun(ChunkRun):
@@ -53,8 +55,9 @@ class VectorRun(ChunkRun):
             piece, result = self._call(table.slice(start, stop - start), start)
             if not isinstance(result, Failure):
                 size.fitted(stop - start)
+                self.verifier.proven = True
                 yield self._succeeded(piece, result)
-            elif stop - start == 1 or result.error_class in _NOT_OF_AN_ITEM:
+            elif stop - start == 1 or result.error_class in _NOT_OF_AN_ITEM or self._is_to_blame(piece):
                 failed.append((piece, result))
             elif result.error_type in _OUT_OF_MEMORY:
                 size.ran_out(stop - start)
@@ -68,6 +71,10 @@ class VectorRun(ChunkRun):
         if failed:
             yield self._failed(failed)
 
+    def _is_to_blame(self, piece: _Piece) -> bool:
+        """True if the verifier never returned a row per item yet: parts would only hide that it is wrong."""
+        return piece.misshapen and not self.verifier.proven
+
     def _call(self, part: pa.Table, start: int) -> tuple[_Piece, pa.Table | Failure | None]:
         """One call; the mark and the context stand at its first row."""
         self.mark.cells[0] = self.chunk.lease_id
@@ -77,12 +84,13 @@ class VectorRun(ChunkRun):
         begin = self.context.begun = time.perf_counter()
         self.limit.item_starts(begin, len(part))
         result: pa.Table | Failure | None
+        misshapen = False
         try:
             given = part if self.chunk.order.kind == "verify" else vector_table(part, self.items)
             result = vector_output(self.bound_call()(given), len(part))
         except BaseException as error:  # SystemExit too ends the call, not the worker
-            result = self.described(error)
-        return _Piece(start, start + len(part), begin, time.perf_counter()), result
+            result, misshapen = self.described(error), isinstance(error, WrongShape)
+        return _Piece(start, start + len(part), begin, time.perf_counter(), misshapen), result
 
     def _succeeded(self, piece: _Piece, output: pa.Table | None) -> Outcomes:
         n = piece.stop - piece.start

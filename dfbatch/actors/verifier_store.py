@@ -7,6 +7,7 @@ from typing import Any
 
 from dfbatch.actors.chunk_run import LoadedVerifier
 from dfbatch.actors.messages import WorkOrder
+from dfbatch.actors.out_of_memory import let_go
 from dfbatch.actors.verifier_code import entry_point, load
 from dfbatch.errors import DfbatchError, VerifierUnusable
 from dfbatch.ledger import blobs
@@ -34,6 +35,7 @@ class VerifierStore:
         try:
             verifier = load(blobs.get(self.storage, sha, "verifiers"))
         except VerifierUnusable as error:
+            let_go(error)  # half of a model may hang on it
             self._broken[sha] = error
             raise
         except DfbatchError as error:
