@@ -8,8 +8,7 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -17,10 +16,11 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError,
 
 from dfbatch.actors.cluster_view import ClusterWatch
 from dfbatch.actors.manager_base import ManagerBase, ManagerConfig
+from dfbatch.actors.pool_members import Member, placed, who_leaves
 from dfbatch.actors.worker_actor import WorkerActor, WorkerConfig
 from dfbatch.actors.worker_calls import WorkerCalls
-from dfbatch.core.placement import Placed, in_the_way
-from dfbatch.core.pool_size import Demand, Limits, allot, excess
+from dfbatch.core.placement import in_the_way
+from dfbatch.core.pool_size import Demand, Limits, allot
 from dfbatch.core.resource_shape import DEFAULT, ResourceShape, cpus_of_key
 from dfbatch.core.start_failures import StartFailures
 
@@ -38,20 +38,6 @@ def worker_prefix(config: ManagerConfig) -> str:
     return f"{WORKER_PREFIX}:{config.actor_name.partition(':')[2]}:"
 
 
-@dataclass(slots=True)
-class _Member:
-    """``is_here``: it has a place and works. ``has_come``: it once was. ``idle_since``: monotonic; None at work."""
-
-    handle: Any
-    shape: str
-    demands: dict[str, float]
-    since: float
-    is_here: bool = False
-    has_come: bool = False
-    idle_since: float | None = None
-    n_done: int = 0
-
-
 class RayPool:
     """Detached, named worker actors. One pending ``join`` call each: its failure is the death notice."""
 
@@ -61,7 +47,7 @@ class RayPool:
         self._follows_cluster = config.follows_cluster
         self._prefix = worker_prefix(config)
         self._numbers = itertools.count(1)
-        self._members: dict[str, _Member] = {}
+        self._members: dict[str, Member] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._manager: WorkerCalls | None = None
         self._closing = False
@@ -150,45 +136,22 @@ class RayPool:
         return possible
 
     def _look_at_members(self) -> None:
-        """Who has come, and who has nothing to do since when."""
         assert self._manager is not None
         now = time.monotonic()
-        workers = self._manager.state.workers
         for name, member in self._members.items():
-            worker = workers.get(name)
-            member.is_here = worker is not None and worker.lost_at is None
-            if worker is None or not member.is_here:
-                member.idle_since = None
-                continue
-            if not member.has_come:
-                member.has_come = True
+            member.look(self._manager.state.workers.get(name), now)
+            if member.is_here:
                 self._failures.came_up(member.shape)
-            if worker.leases or worker.n_done != member.n_done:
-                member.idle_since, member.n_done = None, worker.n_done
-            elif member.idle_since is None:
-                member.idle_since = now
 
     def _dismiss(self, target: dict[str, int], limits: Limits) -> None:
-        """Those too many leave at the next item; those not needed leave when they were idle for ``idle_s``."""
         staying = {name: member for name, member in self._members.items() if name not in self._let_gone}
-        have = Counter(member.shape for member in staying.values())
-        must_go = excess(have, target, limits)
-        now = time.monotonic()
-        for key, n_have in have.items():
-            mine = [(name, member) for name, member in staying.items() if member.shape == key]
-            at_work = [name for name, member in mine if member.is_here and member.idle_since is None]
-            not_here = [name for name, member in reversed(mine) if not member.is_here]
-            idle = [name for name, member in mine if member.idle_since is not None]
-            chosen = [*not_here, *idle, *reversed(at_work)][: must_go.get(key, 0)]
-            unneeded = max(0, n_have - target.get(key, 0))
-            tired = [n for n in idle if now - (staying[n].idle_since or now) >= self._config.idle_s]
-            chosen += [name for name in (*not_here, *tired) if name not in chosen][: max(0, unneeded - len(chosen))]
-            self._let_go(chosen)
+        self._let_go(who_leaves(staying, target, limits, self._config.idle_s, time.monotonic()))
 
     def _make_room(self, wanted: Sequence[ResourceShape]) -> set[str]:
         """Shapes of which no worker finds a place, though none but ours are in their way; one of those is to leave."""
         view, now = self._watch_cluster.view, time.monotonic()
         starving: set[str] = set()
+        workers = {} if self._manager is None else self._manager.state.workers
         if view is None or view.autoscales:
             return starving
         for shape in wanted:
@@ -196,19 +159,12 @@ class RayPool:
             waits_s = now - min((member.since for member in mine), default=now)
             if any(member.is_here for member in mine) or waits_s < PLACE_PATIENCE_S:
                 continue
-            names = in_the_way(shape, view, self._placed())
+            names = in_the_way(shape, view, placed(self._members, workers))
             if names:
                 starving.add(shape.key)
             if names and not self._let_gone.intersection(names):
                 self._let_go(names[:1])
         return starving
-
-    def _placed(self) -> Iterator[Placed]:
-        assert self._manager is not None
-        for name, worker in self._manager.state.workers.items():
-            member = self._members.get(name)
-            if member is not None and member.is_here:
-                yield Placed(name, worker.node, member.demands, member.idle_since is not None, member.since)
 
     def _let_go(self, names: list[str]) -> None:
         assert self._manager is not None
@@ -266,7 +222,7 @@ class RayPool:
 
     def _watch(self, name: str, handle: Any, shape: str, demands: dict[str, float]) -> None:
         if name not in self._members:
-            self._members[name] = _Member(handle, shape, demands, time.monotonic())
+            self._members[name] = Member(handle, shape, demands, time.monotonic())
             task = asyncio.get_running_loop().create_task(self._join(name, handle))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
