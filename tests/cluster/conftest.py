@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -115,6 +116,18 @@ def head_node() -> Iterator[str]:
     """A Ray head node of its own session on loopback; gives its address."""
     with _marked() as environment, tempfile.TemporaryDirectory(prefix="dfh-", dir="/tmp") as folder:
         yield _start_head(environment, Path(folder), "--num-cpus=3", "--include-dashboard=false", "--no-monitor")
+
+
+@pytest.fixture(scope="package")
+def dashboard() -> Iterator[tuple[str, str, dict[str, str]]]:
+    """A head node with Ray's dashboard, on loopback: its address, the URL of the dashboard, its environment."""
+    with _marked() as environment, tempfile.TemporaryDirectory(prefix="dfh-", dir="/tmp") as folder:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        where = ("--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}")
+        address = _start_head(environment, Path(folder), "--num-cpus=3", "--no-monitor", *where)
+        yield address, f"http://127.0.0.1:{port}", environment
 
 
 @pytest.fixture
