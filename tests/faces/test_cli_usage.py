@@ -15,7 +15,7 @@ import pytest
 import dfbatch
 
 Command = Callable[..., Any]
-COMMANDS = ["verify", "samples", "batches", "results", "failures", "retry", "ledger", "doctor"]
+COMMANDS = ["verify", "samples", "batches", "results", "failures", "retry", "ledger", "worker", "doctor"]
 _HELP_S = 0.5
 
 
