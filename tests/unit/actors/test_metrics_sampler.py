@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from asyncio import run_coroutine_threadsafe
+
 import pyarrow as pa
 import pytest
 
 from dfbatch.actors import manager as manager_module
 from dfbatch.actors.committer import Pending
 from dfbatch.actors.metrics_sampler import MOST_UNSAVED, SAMPLE_S, SAVE_S
+from dfbatch.errors import StorageRefused
 from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.schemas import METRICS
 from dfbatch.ledger.storage import open_storage
@@ -137,20 +140,33 @@ def test_samples_wait_in_bounded_memory_while_the_storage_refuses(life, clock, a
     assert len(one.manager._unsaved) == MOST_UNSAVED
 
 
-def test_rows_of_low_priority_are_committed_after_the_others_and_given_up_if_refused(life, refuse, until):
+def test_rows_of_low_priority_are_committed_after_the_others(life, refuse, until):
     one = life()
     committed, writer = [], refuse(one)
     commit = writer._writer.commit
     writer._writer.commit = lambda group: (committed.append(set(group.tables)), commit(group))[1]
-    samples = METRICS.arrow.empty_table()
 
     async def both():
-        low = one.manager.spawn(one.manager.durable(Pending(lambda: {"metrics": samples}, None, low=True)))
-        await one.manager.noted("paused", None, {})
-        return low
-
-    from asyncio import run_coroutine_threadsafe
+        one.manager.spawn(one.manager.durable(low_rows()))
+        await one.manager.noted("resumed", None, {})
 
     run_coroutine_threadsafe(both(), one._loop).result(WAIT_S)
     until(lambda: {"metrics"} in committed)
     assert committed.index({"metrics"}) > next(k for k, tables in enumerate(committed) if "events" in tables)
+
+
+def test_rows_of_low_priority_that_are_refused_are_given_up_and_hold_nobody_up(life, refuse, until):
+    one = life()
+    until(lambda: one.client.health()["backlog_rows"] == 0)
+    writer = refuse(one)
+    writer.refusing.set()
+    with pytest.raises(StorageRefused):
+        run_coroutine_threadsafe(one.manager.durable(low_rows()), one._loop).result(WAIT_S)
+    assert one.manager.state.storage_refusing is None, "leasing goes on: no outcome was refused"
+    writer.refusing.clear()
+    assert one.client.map(lambda x: x, [1]).wait(WAIT_S).done()
+
+
+def low_rows():
+    samples = pa.Table.from_pylist([{"queue": "scans"}], schema=METRICS.arrow)
+    return Pending(lambda: {"metrics": samples}, None, low=True)
