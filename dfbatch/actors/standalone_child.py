@@ -23,7 +23,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
 
 from dfbatch.actors.log_format import log_handler
-from dfbatch.actors.standalone_plan import COULD_NOT_RUN, CRASHED, LEFT, PULSE_S, ChildPlan, Pulse
+from dfbatch.actors.standalone_plan import COULD_NOT_RUN, CRASHED, LEFT, PULSE_S, RENEWED, ChildPlan, Pulse
 from dfbatch.errors import DfbatchError, InvalidInput, ManagerUnavailable, VersionMismatch
 from dfbatch.version import __version__
 
@@ -192,7 +192,7 @@ class StandaloneChild:
         if worker.patience.is_over:
             raise ManagerUnavailable("The manager stayed away for too long, so the worker has left.")
         self.tell(Pulse("stopped"))
-        return LEFT
+        return RENEWED if worker.renewal is not None and self._ends_at is None else LEFT
 
 
 def _work(worker: Worker) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 PULSE_S = 1.0
 """A child tells how it is this often."""
-LEFT, CRASHED, COULD_NOT_RUN = 0, 1, 3
-"""Exit codes of a child: it left in good order; it is to be replaced; there is nothing to join."""
+LEFT, CRASHED, COULD_NOT_RUN, RENEWED = 0, 1, 3, 4
+"""Exit codes of a child: it left in good order; it is to be replaced; there is nothing to join; it left for another."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from dfbatch.actors.standalone_plan import COULD_NOT_RUN, LEFT, ChildPlan, Pulse, StandalonePlan
+from dfbatch.actors.standalone_plan import COULD_NOT_RUN, LEFT, RENEWED, ChildPlan, Pulse, StandalonePlan
 
 STEADY_S = 30.0
 """A child that lived so long did not crash because of how it was started."""
@@ -157,6 +157,9 @@ class ChildProcess:
         self._close()
         if code == LEFT:
             _logger.info("Worker %s has left", self.name)
+        elif code == RENEWED:
+            _logger.info("Worker %s makes room for a fresh process", self.name)
+            self._start_at = now
         elif code == COULD_NOT_RUN:
             _logger.error("Worker %s: %s", self.name, self.error)
         else:

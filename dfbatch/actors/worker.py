@@ -38,6 +38,7 @@ from dfbatch.actors.time_limit import TIMEOUT_HEAD
 from dfbatch.actors.verifier_store import VerifierStore
 from dfbatch.actors.vitals import Vitals
 from dfbatch.core.death import Death
+from dfbatch.core.recycling import Recycling, recycling_limits
 from dfbatch.version import __version__
 
 HEARTBEAT_S = 1.0
@@ -96,6 +97,9 @@ class Worker:
         self._beat_at = time.monotonic()
         self._gone = False
         self.failed = False
+        self.renewal: str | None = None
+        """Why it leaves to make room for a fresh process, or None."""
+        self._recycling = Recycling()
         self._work = HeldWork(self._stopping)
         self.patience = self._patience = Patience(self._stopping)
         self._runner = ChunkRunner(verifiers, mark, self._context, self._work, stack_file, self._memory)
@@ -153,12 +157,23 @@ class Worker:
     def _run_loop(self) -> None:
         while (chunk := self._work.next_chunk()) is not None:
             self._runner.run(chunk)
+            self._renew_if_due(chunk)
             reason = self._work.finish(chunk)
             if reason is not None:
                 _logger.info("Worker %s hands back lease %d: %s", self.name, chunk.lease_id, reason)
                 # After its outcomes, so that none of them is worked again. One that stops gives back all at its end.
                 if self._work.wait_until_sent():
                     self._hand_back(chunk)
+
+    def _renew_if_due(self, chunk: Chunk) -> None:
+        """Leave in good order if the process should be replaced: whoever started it starts another one."""
+        order, resident = chunk.order, self._memory.resident()
+        self.renewal = self.renewal or self._recycling.after_chunk(
+            order.fingerprint, len(chunk.indices), resident, *recycling_limits(order.options, order.memory_bytes)
+        )
+        if self.renewal is not None:
+            _logger.info("Worker %s makes room for a fresh process: %s", self.name, self.renewal)
+            self.stop()
 
     def _hand_back(self, chunk: Chunk) -> None:
         self._patience.call(lambda: self._manager.hand_back(self.name, chunk.lease_id))

@@ -13,7 +13,7 @@ from dfbatch.errors import InvalidInput, InvalidType
 
 _POLICY = (
     "timeout_s", "deadline_s", "delay_s", "retry", "max_failure_ratio", "fail_fast", "max_returns", "max_worker_deaths",
-    "producer_silence_s", "source_silence_s",
+    "producer_silence_s", "source_silence_s", "recycle_after_items", "recycle_above_bytes",
 )  # fmt: skip
 _REUSE = ("never", "content")
 

@@ -87,6 +87,8 @@ class BatchPolicy:
     ``fail_fast_after``: failed jobs with one error and no success that stop the batch.
     ``producer_silence_s``: a stream whose producer gives no sign of life for so long has lost it.
     ``source_silence_s``: so long may a stream's source take for its next item.
+    ``recycle_after_items``: a worker that has run so many items makes room for a fresh process.
+    ``recycle_above_bytes``: the same for one that keeps more resident memory between two chunks.
     """
 
     retry: Retry = field(default_factory=Retry)
@@ -100,6 +102,8 @@ class BatchPolicy:
     max_returns: int = 20
     producer_silence_s: float = 60.0
     source_silence_s: float = 900.0
+    recycle_after_items: int | None = None
+    recycle_above_bytes: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "retry", _as_retry(self.retry))
@@ -111,6 +115,8 @@ class BatchPolicy:
         _check("max_worker_deaths", self.max_worker_deaths, 1, 1000, whole=True)
         _check("producer_silence_s", self.producer_silence_s, 1)
         _check("source_silence_s", self.source_silence_s, 0.1)
+        _check_limit("recycle_after_items", self.recycle_after_items, 1, whole=True)
+        _check_limit("recycle_above_bytes", self.recycle_above_bytes, 1, whole=True)
         # One byte a job counts the returns.
         _check("max_returns", self.max_returns, 0, 254, whole=True)
 

@@ -14,6 +14,7 @@ from dfbatch.actors.patience import Patience
 from dfbatch.actors.position_mark import PositionMark
 from dfbatch.actors.worker import Worker
 from dfbatch.errors import ClientClosed, LedgerFenced, ManagerRecovering, ManagerUnavailable
+from dfbatch.testing import InProcess
 
 WAIT_S = 20.0
 
@@ -362,3 +363,26 @@ class TestDrain:
         assert sorted(quick.seen) == [0, 1, 2, 3, 4], "finished items were run again"
         assert worker.wait_left(WAIT_S)
         assert [w["worker"] for w in one.client.workers()] == ["second"], "the first came back after its goodbye"
+
+
+# -------------------------------------------------------------------------------------------------- renewal
+
+
+def test_a_worker_renews_itself_between_chunks_and_nothing_is_lost_or_repeated(ledger_path, tmp_path):
+    """Each thread stands for a process: the pool starts another one for the one that left."""
+    traces = str(tmp_path)
+
+    def note(item):
+        import threading
+
+        with open(f"{traces}/{threading.current_thread().name}.trace", "a") as file:
+            file.write(f"{item}\n")
+        return item
+
+    with InProcess(ledger_path, workers=1) as client:
+        batch = client.map(note, range(2_000), recycle_after_items=700).wait(60)
+        assert batch.counts() == {"succeeded": 2_000}
+        assert batch.results().values() == list(range(2_000))
+    ran = [path.read_text().split() for path in tmp_path.glob("*.trace")]
+    assert sorted(int(item) for items in ran for item in items) == list(range(2_000))
+    assert len(ran) >= 2
