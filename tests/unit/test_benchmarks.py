@@ -14,7 +14,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(file.stem for file in (ROOT / "benchmarks").glob("*.py"))
-WITH_COMMAND = ("cancel", "commit_growth", "manager_recovery", "overhead", "submit_latency", "urgent")
+WITH_COMMAND = (
+    "cancel",
+    "commit_growth",
+    "manager_recovery",
+    "overhead",
+    "submit_latency",
+    "urgent",
+    "worker_replacement",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -158,3 +166,13 @@ def test_a_readme_without_marks_is_not_written_over() -> None:
     with pytest.raises(ValueError, match="substring not found"):
         readme.with_table("# dfbatch", "| table |")
     assert readme.with_table(f"a {readme.BEGIN} old {readme.END} b", "new") == f"a {readme.BEGIN}\nnew\n{readme.END} b"
+
+
+def test_the_jobs_of_a_dead_worker_run_again_when_another_process_begins_them() -> None:
+    module = importlib.import_module("benchmarks.worker_replacement")
+    story = [(1.0, 7, 0), (1.1, 8, 1), (2.0, 7, 2), (3.5, 8, 3), (4.0, 9, 2), (4.5, 9, 4)]
+    seen = [module.Begin(*begin) for begin in story]
+    assert module.last_of(seen, 7) == 2
+    assert module.times_after(seen, 7, 2.5) == (1.5, 1.5)
+    with pytest.raises(RuntimeError, match="nothing to measure"):
+        module.times_after(seen[:4], 7, 2.5)

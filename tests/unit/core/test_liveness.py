@@ -178,6 +178,25 @@ def test_a_stall_says_why(driver: Any, why: str, reason: str) -> None:
     assert stalled(driver) == reason
 
 
+def test_work_whose_shape_no_node_has_is_stalled_at_once_until_one_has_it(driver: Any) -> None:
+    driver.submit(3, shape="cpu1-gpu8")
+    driver.submit(3, "plain")
+    driver.tell(events.PoolTroubled({"cpu1-gpu8": "No node of the cluster has it."}))
+    assert stalled(driver, 0.1) == "No node of the cluster has it."
+    assert driver.state.batches["plain"].stalled is None
+    driver.tell(events.PoolTroubled({}))
+    assert stalled(driver, 0.1) is None
+
+
+def test_work_that_somebody_does_is_not_stalled_by_what_is_wrong_with_the_pool(driver: Any) -> None:
+    driver.submit(3)
+    driver.hello()
+    driver.tell(events.PoolTroubled({"default": "Workers do not start."}))
+    assert stalled(driver, 0.1) is None
+    driver.kill()
+    assert stalled(driver, 0.1) == "Workers do not start."
+
+
 @pytest.mark.parametrize("why", ["paused", "delayed", "running", "done"])
 def test_what_has_a_reason_to_wait_is_not_stalled(driver: Any, why: str) -> None:
     driver.submit(5, delay_s=99.0 if why == "delayed" else 0.0)
