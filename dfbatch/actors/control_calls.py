@@ -68,6 +68,13 @@ class ControlCalls(SubmitCalls):
         await self.noted("priority", batch_id, {"priority": priority})
         self.perform(self.state.handle(events.PriorityChanged(batch_id, priority), self.now()))
 
+    async def drain(self) -> None:
+        """Every worker, those of ``dfbatch worker`` too, leaves after the item at hand; the pool starts none again."""
+        await self.ready()
+        self.pool.set_limits(0, 0)
+        self.leaving.update(self.state.workers)
+        self.wake_all()
+
     async def scale(self, low: int, high: int) -> None:
         await self.ready()
         self.pool.set_limits(low, high)

@@ -109,8 +109,9 @@ class RayPool:
                 present[key] += 1
                 n_pending += 1
             if n == 0 and any(d.shape.key == key and d.n_wanted for d in possible):
-                taken = f"All {limits.high} workers that may run are taken by work of other needs"
-                self._troubles.setdefault(key, f"{taken}; allow more with client.scale(min, max).")
+                taken = f"All {limits.high} workers that may run are taken by work of other needs; allow more"
+                why = taken if limits.high else "The workers were drained; start some again"
+                self._troubles.setdefault(key, f"{why} with client.scale(min, max).")
 
     def _limits(self) -> Limits:
         """On a cluster that adds no nodes by itself, asking for more than it has only makes others wait."""

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -30,12 +31,13 @@ from dfbatch.client.submitting import submit
 from dfbatch.config import Settings, resolve
 from dfbatch.core.ids import parse_id
 from dfbatch.core.progress import ProgressSnapshot
-from dfbatch.errors import DfbatchError, DifferentConnection, InvalidInput, UnknownId
+from dfbatch.errors import DfbatchError, DifferentConnection, InvalidInput, TimeoutError, UnknownId
 from dfbatch.ledger.lock import is_locked_elsewhere
 from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.storage import Storage
 
 VERIFY_TIMEOUT_S = 300.0
+_LOOK_S = 0.1
 _connections: dict[str, tuple[dict[str, Any], Client]] = {}
 """The open client of this process, under one key: connecting twice gives the same one."""
 _connecting = threading.Lock()
@@ -296,6 +298,19 @@ class Client:
         if not 0 <= min <= max or max < 1:
             raise InvalidInput("scale", f"({min}, {max}) is no range of workers", "Give 0 <= min <= max, max >= 1")
         self._session.call("scale", min, max)
+
+    def drain(self, timeout: float | None = None) -> None:
+        """Let every worker finish the item at hand, hand the rest back and leave; returns when none is left.
+
+        Nothing is lost or repeated; what is queued waits, and ``scale(min, max)`` starts workers again. Processes of
+        ``dfbatch worker`` end, too. Raises dfbatch.TimeoutError after ``timeout`` seconds; the drain goes on then.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self._session.call("drain")
+        while left := [worker["worker"] for worker in self.workers()]:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"{len(left)} workers are not drained after {timeout:g} s: {', '.join(left[:5])}.")
+            time.sleep(_LOOK_S)
 
     # --------------------------------------------------------------------------------------- leave
 

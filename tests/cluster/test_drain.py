@@ -1,0 +1,49 @@
+"""Drain and scale under load, on real Ray: each item is run exactly once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dfbatch.client.client import Client
+
+N = 2_000
+
+
+def leave_trace(item: int, folder: str) -> int:
+    """Works two milliseconds and notes that it ran, in one write."""
+    import os
+    import time
+
+    time.sleep(0.002)
+    descriptor = os.open(os.path.join(folder, "trace"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, f"{item}\n".encode())
+    os.close(descriptor)
+    return item
+
+
+@pytest.mark.parametrize("how", ["drain", "scale"])
+def test_under_load_nothing_is_lost_or_repeated(
+    client: Client, tmp_path: Path, until: Callable[..., None], how: str
+) -> None:
+    traces = str(tmp_path)
+    client.scale(2, 2)
+    until(lambda: len(client.workers()) == 2)
+    batch = client.map(lambda item: leave_trace(item, traces), range(N))
+    until(lambda: batch.progress().done > N // 8)
+    if how == "drain":
+        client.drain(timeout=60)
+        assert client.workers() == []
+        assert batch.progress().done < N
+        client.scale(0, 2)
+    else:
+        client.scale(0, 1)
+        until(lambda: len(client.workers()) == 1)
+    batch.wait(90)
+    client.scale(0, 2)
+    assert batch.counts() == {"succeeded": N}
+    runs = Counter((tmp_path / "trace").read_text().split())
+    assert Counter(runs.values()) == {1: N}, "items by how often they were run"
