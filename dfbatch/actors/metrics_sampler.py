@@ -103,12 +103,12 @@ class MetricsSampler(EffectPerformer):
         now = self.now()
         self.tallies.commits.add(np.array(self.committer.take_commit_s()))
         rows = sample_rows(self.state, self.tallies, self._around(), self.sampled_at, now)
-        self.sampled_at = now.mono
         said = without_time(rows)
         if said != self._said:
             self._said = said
             self._unsaved.append(_table(rows))
             del self._unsaved[:-MOST_UNSAVED]
+        self.sampled_at = now.mono
         if self.exporter is not None:
             self.exporter.export(rows, self.tallies)
 
