@@ -14,6 +14,7 @@ from dfbatch.client.options import SubmitOptions
 from dfbatch.client.resources import shape_of
 from dfbatch.client.session import Session
 from dfbatch.client.sources import Payload, Stream
+from dfbatch.errors import StorageInUse
 from dfbatch.ledger import blobs
 from dfbatch.version import __version__
 
@@ -24,6 +25,8 @@ def submit(
     """Make a batch of ``source``; returns when it is durable. A stream goes on being read in a thread."""
     shape = shape_of(packed.resources, options.resources).declared()
     session.check_open()
+    if session.link is None:  # said before anything is stored
+        raise StorageInUse(session.held_by)
     verifier_sha = _store_verifier(session, packed.data)
     if isinstance(source, Payload):
         message = _message(kind, packed, source, options, shape, sealed=True)

@@ -193,7 +193,7 @@ def test_work_that_somebody_does_is_not_stalled_by_what_is_wrong_with_the_pool(d
     driver.hello()
     driver.tell(events.PoolTroubled({"default": "Workers do not start."}))
     assert stalled(driver, 0.1) is None
-    driver.kill()
+    driver.tell(events.WorkerLost("w", "1", "killed"))
     assert stalled(driver, 0.1) == "Workers do not start."
 
 
