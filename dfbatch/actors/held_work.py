@@ -38,6 +38,11 @@ class HeldWork:
         with self.condition:
             self.condition.notify_all()
 
+    def begin(self) -> None:
+        """From now on it counts as idle: a manager that was slow to say hello takes nothing away from that."""
+        with self.condition:
+            self._last_work = time.monotonic()
+
     # ----------------------------------------------------------------------- the thread that runs
 
     def next_chunk(self) -> Chunk | None:

@@ -38,7 +38,6 @@ from dfbatch.actors.time_limit import TIMEOUT_HEAD
 from dfbatch.actors.verifier_store import VerifierStore
 from dfbatch.actors.vitals import Vitals
 from dfbatch.core.death import Death
-from dfbatch.core.recycling import Recycling, recycling_limits
 from dfbatch.version import __version__
 
 HEARTBEAT_S = 1.0
@@ -99,7 +98,6 @@ class Worker:
         self.failed = False
         self.renewal: str | None = None
         """Why it leaves to make room for a fresh process, or None."""
-        self._recycling = Recycling()
         self._work = HeldWork(self._stopping)
         self.patience = self._patience = Patience(self._stopping)
         self._runner = ChunkRunner(verifiers, mark, self._context, self._work, stack_file, self._memory)
@@ -111,9 +109,10 @@ class Worker:
         self._mark.clear()
         self._memory.start()
         loops = {"exchange": self._exchange_loop, "heartbeat": self._heartbeat_loop}
-        threads = [_guarded(loop, f"{what} of worker {self.name}", self._fail) for what, loop in loops.items()]
+        threads = [_guarded(loop, what, self) for what, loop in loops.items()]
         try:
             self._say_hello(last_mark, stack, death, n_marked)
+            self._work.begin()
             for thread in threads:
                 thread.start()
             self._run_loop()
@@ -148,32 +147,21 @@ class Worker:
         job = None if running is None else f"{running.order.batch_id}-{self._context.job_index}"
         return Vitals(self._beat_at, self._patience.last_contact, self._epoch > 0, self._stopping.is_set(), job)
 
-    def _fail(self) -> None:
-        self.failed = True
-        self.stop()
-
     # -------------------------------------------------------------------------------- run chunks
 
     def _run_loop(self) -> None:
         while (chunk := self._work.next_chunk()) is not None:
             self._runner.run(chunk)
-            self._renew_if_due(chunk)
+            self.renewal = self.renewal or self._runner.why_renew(chunk)
+            if self.renewal is not None:  # whoever started this process starts another one
+                _logger.info("Worker %s makes room for a fresh process: %s", self.name, self.renewal)
+                self.stop()
             reason = self._work.finish(chunk)
             if reason is not None:
                 _logger.info("Worker %s hands back lease %d: %s", self.name, chunk.lease_id, reason)
                 # After its outcomes, so that none of them is worked again. One that stops gives back all at its end.
                 if self._work.wait_until_sent():
                     self._hand_back(chunk)
-
-    def _renew_if_due(self, chunk: Chunk) -> None:
-        """Leave in good order if the process should be replaced: whoever started it starts another one."""
-        order, resident = chunk.order, self._memory.resident()
-        self.renewal = self.renewal or self._recycling.after_chunk(
-            order.fingerprint, len(chunk.indices), resident, *recycling_limits(order.options, order.memory_bytes)
-        )
-        if self.renewal is not None:
-            _logger.info("Worker %s makes room for a fresh process: %s", self.name, self.renewal)
-            self.stop()
 
     def _hand_back(self, chunk: Chunk) -> None:
         self._patience.call(lambda: self._manager.hand_back(self.name, chunk.lease_id))
