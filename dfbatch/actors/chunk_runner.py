@@ -19,6 +19,7 @@ from dfbatch.actors.time_limit import TimeLimit
 from dfbatch.actors.vector_run import VectorRun
 from dfbatch.actors.verifier_store import VerifierStore
 from dfbatch.core.death import CONSTRUCTING
+from dfbatch.core.recycling import Recycling, recycling_limits
 from dfbatch.errors import VerifierUnusable
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class ChunkRunner:
         self._memory = memory
         self._reuse: ReuseRun | None = None
         self._at_hand: ChunkRun | None = None
+        self._recycling = Recycling()
 
     def run(self, chunk: Chunk) -> None:
         """Returns when the chunk is over, or was called back; what it has no outcome for is still held then."""
@@ -59,6 +61,12 @@ class ChunkRunner:
         for outcomes in judge.sift(self._outcomes(chunk, lambda: breakers.halted or self._work.is_recalled(chunk))):
             self._work.report(outcomes)
         self._at_hand = None
+
+    def why_renew(self, chunk: Chunk) -> str | None:
+        """Why this process should leave in good order after the chunk and be replaced, or None."""
+        order, resident = chunk.order, self._memory.resident()
+        limits = recycling_limits(order.options, order.memory_bytes)
+        return self._recycling.after_chunk(order.fingerprint, len(chunk.indices), resident, *limits)
 
     def rescue(self) -> None:
         """Report what the chunk at hand has achieved so far. From another thread, for a process about to end."""

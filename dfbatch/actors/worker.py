@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 from dfbatch.actors.chunk_runner import ChunkRunner
 from dfbatch.actors.context import JobContext
@@ -37,7 +37,6 @@ from dfbatch.actors.position_mark import PositionMark
 from dfbatch.actors.time_limit import TIMEOUT_HEAD
 from dfbatch.actors.verifier_store import VerifierStore
 from dfbatch.actors.vitals import Vitals
-from dfbatch.core.death import Death
 from dfbatch.version import __version__
 
 HEARTBEAT_S = 1.0
@@ -104,14 +103,12 @@ class Worker:
 
     def run(self) -> None:
         """Work until it is over. Returns after everything held was finished or handed back."""
-        last_mark, stack = self._mark.last(), self._mark.take_stack()
-        death, n_marked = last_death(stack, self._memory.last_note), self._mark.last_count()
-        self._mark.clear()
+        story = _story_of_last(self._mark, self._memory)
         self._memory.start()
         loops = {"exchange": self._exchange_loop, "heartbeat": self._heartbeat_loop}
         threads = [_guarded(loop, what, self) for what, loop in loops.items()]
         try:
-            self._say_hello(last_mark, stack, death, n_marked)
+            self._say_hello(**story)
             self._work.begin()
             for thread in threads:
                 thread.start()
@@ -263,21 +260,16 @@ class Worker:
 
     # ------------------------------------------------------------------------- hello and goodbye
 
-    def _say_hello(
-        self, mark: tuple[int, int] | None, stack: str, death: Death | None = None, n_marked: int = 1
-    ) -> None:
+    def _say_hello(self, **story: Any) -> None:
+        """``story``: how the last incarnation ended, for the first hello of this one."""
         work = self._work
         with work.condition:
             message = replace(
                 self._hello,
                 held=work.open_parts(),
                 outcomes=work.outbox.unconfirmed(),
-                mark=mark,
-                n_marked=n_marked,
-                timed_out=TIMEOUT_HEAD in stack,
-                stack=stack,
-                death=death,
                 breakers=self._breakers.report(),
+                **story,
             )
         reply = self._patience.call(lambda: self._manager.hello(message))
         if reply is None:
@@ -292,7 +284,7 @@ class Worker:
         """The manager of ``epoch`` is gone, or has forgotten this worker. Only one of the threads says hello."""
         with self._meeting:
             if self._epoch == epoch and not self._gone:
-                self._say_hello(None, "")
+                self._say_hello()
 
     def _say_goodbye(self) -> None:
         """Whatever is left goes back with the goodbye: the manager returns the leases of a worker that left."""
@@ -313,17 +305,32 @@ class Worker:
         self._memory.stop()
 
 
-def _guarded(loop: Callable[[], None], what: str, stop: Callable[[], None]) -> threading.Thread:
+def _story_of_last(mark: PositionMark, memory: MemoryLimit) -> dict[str, Any]:
+    """Where and how the last process of this name died, as fields of a Hello; the mark is cleared."""
+    stack = mark.take_stack()
+    story = {
+        "mark": mark.last(),
+        "n_marked": mark.last_count(),
+        "timed_out": TIMEOUT_HEAD in stack,
+        "stack": stack,
+        "death": last_death(stack, memory.last_note),
+    }
+    mark.clear()
+    return story
+
+
+def _guarded(loop: Callable[[], None], what: str, worker: Worker) -> threading.Thread:
     """A loop that ends would leave a worker that looks alive and does nothing."""
 
     def run() -> None:
         try:
             loop()
         except Exception:
-            _logger.exception("The %s failed, so that the worker ends", what)
-            stop()
+            _logger.exception("The %s of worker %s failed, so that it ends", what, worker.name)
+            worker.failed = True
+            worker.stop()
 
-    return threading.Thread(target=run, name=f"dfbatch-{what.split()[0]}", daemon=True)
+    return threading.Thread(target=run, name=f"dfbatch-{what}", daemon=True)
 
 
 def _join(threads: list[threading.Thread]) -> None:
