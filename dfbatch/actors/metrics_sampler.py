@@ -110,7 +110,11 @@ class MetricsSampler(EffectPerformer):
             del self._unsaved[:-MOST_UNSAVED]
         self.sampled_at = now.mono
         if self.exporter is not None:
-            self.exporter.export(rows, self.tallies)
+            try:
+                self.exporter.export(rows, self.tallies)
+            except Exception:
+                # Somebody else's system of metrics must cost neither a tick nor an orderly end.
+                _logger.exception("A sample could not be exported")
 
     async def _save(self) -> None:
         tables = self._on_its_way = tuple(self._unsaved)

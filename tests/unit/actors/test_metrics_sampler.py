@@ -170,3 +170,25 @@ def test_rows_of_low_priority_that_are_refused_are_given_up_and_hold_nobody_up(l
 def low_rows():
     samples = pa.Table.from_pylist([{"queue": "scans"}], schema=METRICS.arrow)
     return Pending(lambda: {"metrics": samples}, None, low=True)
+
+
+class Broken:
+    """A system of metrics that is down."""
+
+    def __init__(self):
+        self.n_asked = 0
+
+    def export(self, rows, tallies):
+        self.n_asked += 1
+        raise ConnectionError("no agent")
+
+
+def test_an_exporter_that_fails_costs_no_sample_and_no_orderly_end(ledger_path, clock, saved, until):
+    process = InProcess(ledger_path, clock=clock)
+    with process as client:
+        broken = process.manager.exporter = Broken()
+        client.map(lambda x: x, [1]).wait(WAIT_S)
+        clock.advance(SAMPLE_S)
+        until(lambda: broken.n_asked == 1)
+    assert broken.n_asked == 2
+    assert saved()[0]["succeeded"] == 1
