@@ -116,7 +116,8 @@ class _KnownMedia:
 
     def _blob_of(self, location: str) -> str | None:
         """The SHA-256 of an item given by value, which is the name it is kept under."""
-        sha256 = os.path.basename(location)
+        path = location.partition("?")[0] if "://" in location else location
+        sha256 = os.path.basename(path)
         return sha256 if location == self._verifier.blob_location(sha256) else None
 
     def _known(self, sha256: str, name: str | None, index: int) -> Report | None:

@@ -52,11 +52,11 @@ class VerifierStore:
     def _make_ready(self, verifier: Any) -> LoadedVerifier:
         call, vectorised, takes_context = entry_point(verifier)
         model = getattr(verifier, "model_fingerprint", None)
-        base = self.storage.root
+        storage = self.storage
         return LoadedVerifier(
             call,
             vectorised,
             takes_context,
             None if model is None else str(model),
-            lambda sha: f"{base}/blobs/{sha}",
+            lambda sha: storage.location(f"blobs/{sha}"),
         )

@@ -132,6 +132,9 @@ class LocalStorage:
     def filesystem(self) -> tuple[Any, str]:
         return pyarrow.fs.LocalFileSystem(), self.root
 
+    def location(self, path: str) -> str:
+        return self._at(path)
+
     def _at(self, path: str) -> str:
         return os.path.join(self.root, path)
 

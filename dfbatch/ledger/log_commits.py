@@ -92,7 +92,7 @@ class DeltaTransactions:
                 raise_if_key_not_exists=False,
             )
         except DeltaError as error:
-            if DeltaTable.is_deltatable(self._uri(table), self._options):
+            if self._storage.exists(delta_log.log_path(table, 0)):
                 raise FileExistsError(table) from error
             raise StorageRefused(f"The table {self._uri(table)} could not be created: {error}.") from error
         except OSError as error:

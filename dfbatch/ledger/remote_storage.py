@@ -36,6 +36,7 @@ class RemoteStorage:
     ) -> None:
         address, _, query = root.partition("?")
         self.root = address.rstrip("/")
+        self._query = f"?{query}" if query else ""
         self.delta_options = _delta_options(dict(parse_qsl(query)))
         self._fs = filesystem
         self._base = base.rstrip("/")
@@ -135,6 +136,9 @@ class RemoteStorage:
 
     def filesystem(self) -> tuple[Any, str]:
         return self._fs, self._base
+
+    def location(self, path: str) -> str:
+        return f"{self.root}/{path}{self._query}"
 
     def _infos(self, folder: str) -> Sequence[Any]:
         try:

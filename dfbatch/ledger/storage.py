@@ -69,6 +69,9 @@ class Storage(Protocol):
     def filesystem(self) -> tuple[Any, str]:
         """``(pyarrow.fs.FileSystem, base)`` for reading: a file is at ``base + '/' + path``."""
 
+    def location(self, path: str) -> str:
+        """Where who does not know this storage finds a file: an absolute path, or a URI with all its parameters."""
+
 
 def open_storage(storage_path: str | Path) -> Storage:
     """The storage at a local path (``~`` is expanded), or a ``file://``, ``s3://``, ``gs://`` or fsspec URI.

@@ -1,9 +1,11 @@
 """Verifiers that the test holds and lets go, and that tell the test what they saw."""
 
+import importlib.util
 import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +82,33 @@ def gate(make_gate):
 def made(tmp_path_factory: pytest.TempPathFactory) -> SampleSet:
     """The sample folder, made once for all tests; none of them may change it."""
     return make_samples(tmp_path_factory.mktemp("samples"))
+
+
+class S3:
+    """A server that speaks S3, with one bucket. ``uri(name)`` is a place for a ledger on it."""
+
+    def __init__(self, server):
+        self.server = server
+
+    def uri(self, name="ledger"):
+        return f"s3://bucket/case/{name}?endpoint_override=127.0.0.1:{self.server.port}&scheme=http&region=eu-1"
+
+    def keys(self, name="ledger"):
+        return sorted(key.removeprefix(f"case/{name}/") for _, key in self.server.objects)
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    """An object store of its own for this test; see s3_server.py for what it can do."""
+    spec = importlib.util.spec_from_file_location("s3_server", Path(__file__).with_name("s3_server.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "EC2_METADATA_DISABLED": "true"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    server = module.S3Server()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield S3(server)
+    server.shutdown()
+    server.server_close()
+    thread.join()
