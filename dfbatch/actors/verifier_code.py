@@ -23,7 +23,7 @@ from typing import Any
 
 import cloudpickle
 
-from dfbatch.actors.verifier_fingerprint import verifier_fingerprint
+from dfbatch.actors.verifier_fingerprint import code_fingerprint, verifier_fingerprint
 from dfbatch.errors import InvalidInput, VerifierUnusable
 
 LARGEST_BYTES = 256 << 20
@@ -40,6 +40,8 @@ class PackedVerifier:
     fingerprint: str
     vectorised: bool
     resources: dict[str, Any]
+    code: str | None = None
+    """Fingerprint of the class or function alone, if it has a name that stands for one thing in a notebook."""
 
 
 RESOURCE_NAMES = ("num_cpus", "num_gpus", "memory", "resources", "runtime_env")
@@ -66,9 +68,9 @@ def pack(verifier: Any, init: Mapping[str, Any] | None = None) -> PackedVerifier
             "Load large data in __init__ from a path given in init={...}",
         )
     resources = {k: v for k in RESOURCE_NAMES if (v := getattr(verifier, k, None)) is not None}
-    return PackedVerifier(
-        data, name, verifier_fingerprint(verifier, init, _goes_by_name), hasattr(verifier, "verify_batch"), resources
-    )
+    fingerprint = verifier_fingerprint(verifier, init, _goes_by_name)
+    code = None if "<" in name else code_fingerprint(verifier, _goes_by_name)
+    return PackedVerifier(data, name, fingerprint, hasattr(verifier, "verify_batch"), resources, code)
 
 
 def load(data: bytes) -> Any:

@@ -45,6 +45,17 @@ def verifier_fingerprint(verifier: Any, init: Mapping[str, Any], is_installed: C
     return walk.digest.hexdigest()[:16]
 
 
+def code_fingerprint(verifier: Any, is_installed: Callable[[ModuleType], bool]) -> str | None:
+    """Of the class or function alone, without arguments or state; None if it cannot be looked into."""
+    code = verifier if inspect.isclass(verifier) or inspect.isroutine(verifier) else type(verifier)
+    walk = _Walk(is_installed)
+    try:
+        walk.add(code)
+    except Exception:
+        return None
+    return walk.digest.hexdigest()[:16]
+
+
 class _Walk:
     """Feeds objects to a hash, in an order that depends on nothing but them."""
 

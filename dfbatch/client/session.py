@@ -28,6 +28,8 @@ class Session:
     held_by: str = ""
     closed: bool = False
     stored_verifiers: set[str] = field(default_factory=set)
+    code_sent: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """By the name of a verifier: fingerprint of its code, and the last batch that runs it."""
 
     def call(self, method: str, *arguments: Any, timeout_s: float = 60.0, patience_s: float = PATIENCE_S) -> Any:
         """Ask the manager, with patience while it restarts. Raises StorageInUse if this client is read-only."""

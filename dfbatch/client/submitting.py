@@ -9,6 +9,7 @@ from typing import Any
 from dfbatch.actors.messages import Submit
 from dfbatch.actors.verifier_code import PackedVerifier
 from dfbatch.client.batch import Batch
+from dfbatch.client.code_changes import warn_if_code_changed
 from dfbatch.client.feeding import Feeder
 from dfbatch.client.options import SubmitOptions
 from dfbatch.client.resources import shape_of
@@ -31,7 +32,9 @@ def submit(
     if isinstance(source, Payload):
         message = _message(kind, packed, source, options, shape, sealed=True)
         _store_blobs(session, source)
-        return Batch(session, session.call("submit", message, verifier_sha, timeout_s=120.0), source.n)
+        batch_id = session.call("submit", message, verifier_sha, timeout_s=120.0)
+        warn_if_code_changed(session, packed, batch_id)
+        return Batch(session, batch_id, source.n)
     feeder = Feeder(session, source)
     try:
         first = feeder.first()
@@ -44,6 +47,7 @@ def submit(
     except BaseException:
         feeder.close()
         raise
+    warn_if_code_changed(session, packed, batch_id)
     return Batch(session, batch_id)
 
 
