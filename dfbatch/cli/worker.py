@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from typing import TYPE_CHECKING
 
 import typer
@@ -70,7 +71,7 @@ def worker(
 
     asked = StandalonePlan(
         concurrency=concurrency, queues=_queues(queues), name=_name(name), shape=_shape(num_cpus, num_gpus),
-        grace_s=grace_s, idle_s=idle_s, health_file=health_file, health_host=health_host, health_port=health_port,
+        grace_s=grace_s, idle_s=idle_s, health_file=_health_file(health_file), health_host=health_host, health_port=health_port,
         log_format=_log_format(log_format),
     )  # fmt: skip
     raise typer.Exit(_run(asked, storage, address, namespace))
@@ -139,6 +140,14 @@ def _queues(text: str | None) -> tuple[str, ...] | None:
     if not all(names):
         raise InvalidInput("--queues", f"{text!r} has a name that is empty", "Give names like verification,profiles")
     return tuple(dict.fromkeys(queue_name(name) for name in names))
+
+
+def _health_file(path: str | None) -> str | None:
+    if path is None:
+        return None
+    if not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK | os.X_OK) or os.path.isdir(path):
+        raise InvalidInput("--health-file", f"{path} cannot be written", "Give a file in a folder that you may write")
+    return path
 
 
 def _name(text: str | None) -> str | None:

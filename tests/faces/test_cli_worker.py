@@ -65,6 +65,8 @@ def test_the_cluster_of_the_manager_is_asked_and_found_gone(
         (["--grace-s", "nan"], "--grace-s"),
         (["--idle-s", "inf"], "inf is no number of seconds"),
         (["--health-port", "99999"], "--health-port"),
+        (["--health-file", "/no/such/folder/health"], "cannot be written"),
+        (["--health-file", "/tmp"], "cannot be written"),
         (["--name", "../../etc"], "no usable name"),
         (["--name", "x" * 65], "no usable name"),
         (["--log-format", "xml"], "Give text or json"),
