@@ -71,8 +71,8 @@ def worker(
 
     asked = StandalonePlan(
         concurrency=concurrency, queues=_queues(queues), name=_name(name), shape=_shape(num_cpus, num_gpus),
-        grace_s=grace_s, idle_s=idle_s, health_file=_health_file(health_file), health_host=health_host, health_port=health_port,
-        log_format=_log_format(log_format),
+        grace_s=grace_s, idle_s=idle_s, health_file=_health_file(health_file),
+        health_host=health_host, health_port=health_port, log_format=_log_format(log_format),
     )  # fmt: skip
     raise typer.Exit(_run(asked, storage, address, namespace))
 
