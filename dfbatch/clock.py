@@ -11,7 +11,8 @@ from dfbatch.core.instant import Instant
 class Clock(Protocol):
     """Tells the present moment."""
 
-    def now(self) -> Instant: ...
+    def now(self) -> Instant:
+        """Wall and monotonic seconds of this moment."""
 
 
 class SystemClock:

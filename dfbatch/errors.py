@@ -235,6 +235,7 @@ class JobError(DfbatchError):
 
     @property
     def batch_id(self) -> str:
+        """The id of the batch the job belongs to."""
         return self.job_id.partition("-")[0]
 
     def __str__(self) -> str:

@@ -86,6 +86,7 @@ class Committer:
         self._thread.start()
 
     def put(self, pending: Pending) -> None:
+        """Have rows made durable; returns at once, and the answer comes to ``report``."""
         with self._condition:
             self._pending.append(pending)
             self.backlog_rows += pending.n_rows

@@ -17,6 +17,7 @@ class ControlCalls(SubmitCalls):
     """The part of the Manager that operators talk to."""
 
     async def pause(self, batch_id: str) -> None:
+        """Lease nothing of the batch until it is resumed. Raises InvalidInput if it has ended."""
         await self.ready_to_write()
         batch = self.state.batch(batch_id)
         if batch.paused is None or batch.finished_as is not None:
@@ -24,6 +25,7 @@ class ControlCalls(SubmitCalls):
             await self.noted("paused", batch_id, {"reason": "paused"})
 
     async def resume(self, batch_id: str) -> None:
+        """Let a paused batch go on; durable before it is carried out."""
         await self.ready_to_write()
         if self.state.batch(batch_id).paused is not None:
             await self.noted("resumed", batch_id, {})
@@ -63,6 +65,7 @@ class ControlCalls(SubmitCalls):
         self.breaker_book.orders[name] = (self.now().wall, order)
 
     async def set_priority(self, batch_id: str, priority: int) -> None:
+        """Serve the batch with another priority from now on; greater is sooner."""
         await self.ready_to_write()
         self.state.batch(batch_id)
         await self.noted("priority", batch_id, {"priority": priority})
@@ -76,6 +79,7 @@ class ControlCalls(SubmitCalls):
         self.wake_all()
 
     async def scale(self, low: int, high: int) -> None:
+        """Keep from ``low`` to ``high`` workers from now on."""
         await self.ready()
         self.pool.set_limits(low, high)
         self.pool.reconcile(self.workers_wanted())

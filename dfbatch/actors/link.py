@@ -20,7 +20,8 @@ PATIENCE_S = 40.0
 class ManagerLink(Protocol):
     """One try of one call. Raises ManagerUnavailable or ManagerRecovering when it may be tried again."""
 
-    def call(self, method: str, *arguments: Any, timeout_s: float = 30.0) -> Any: ...
+    def call(self, method: str, *arguments: Any, timeout_s: float = 30.0) -> Any:
+        """The answer of ``method``, or the error it raised; waits at most ``timeout_s`` seconds for it."""
 
 
 def patiently(call: Callable[[], _T], patience_s: float = PATIENCE_S) -> _T:

@@ -60,6 +60,7 @@ class Manager(RetentionCalls, WatchCalls, WorkerCalls, HealthCalls):
             self.spawn(self._recover())
 
     async def describe(self) -> Description:
+        """Who this is and how it does; answers in every status."""
         await self.ensure_started()
         return Description(
             __version__,

@@ -123,12 +123,14 @@ class ManagerBase:
 
     @property
     def ledger(self) -> OpenedLedger:
+        """The open ledger. Raises ManagerRecovering while there is none."""
         if self.opened is None:
             raise ManagerRecovering(0.2, self.reason or self.status)
         return self.opened
 
     @property
     def committer(self) -> Committer:
+        """The thread that writes. Raises ManagerRecovering while there is none."""
         if self.committing is None:
             raise ManagerRecovering(0.2, self.reason or self.status)
         return self.committing
@@ -160,6 +162,7 @@ class ManagerBase:
             await self.ready()
 
     def now(self) -> Instant:
+        """The time of every event that begins now."""
         return self.clock.now()
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -176,6 +179,7 @@ class ManagerBase:
         return await asyncio.shield(task)
 
     def make_desk(self, row: dict[str, Any]) -> BatchDesk:
+        """What the shell keeps of a batch, from its row in ``batches``."""
         desk = self.desks[row["batch_id"]] = desk_of(row, self.ledger.reader)
         return desk
 
@@ -192,9 +196,11 @@ class ManagerBase:
         self.pool.spare(1 if self.dataset_reads else 0)
 
     def wake(self, worker: str) -> None:
+        """Have the parked call of a worker look again."""
         if worker in self.wakes:
             self.wakes[worker].set()
 
     def wake_all(self) -> None:
+        """Have every parked call look again."""
         for event in self.wakes.values():
             event.set()

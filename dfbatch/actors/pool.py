@@ -56,6 +56,8 @@ class RayPool:
         self._watch_cluster = ClusterWatch()
         self._failures = StartFailures()
         self._troubles: dict[str, str] = {}
+        self._placeless: list[str] = []
+        """Shapes with work that no node could have a worker of."""
 
     def attach(self, manager: ManagerBase) -> None:
         """Adopt the workers that a manager before this one has started."""
@@ -93,8 +95,9 @@ class RayPool:
         possible = self._note_troubles(demands)
         limits = self._limits()
         target = allot(possible, limits)
-        shapes = {demand.shape.key: demand.shape for demand in possible}
-        shapes.setdefault(DEFAULT, ResourceShape())
+        # One is asked for even where no node could have it: that is how an autoscaler hears of it.
+        target |= dict.fromkeys(self._placeless, 1)
+        shapes = {DEFAULT: ResourceShape(), **{demand.shape.key: demand.shape for demand in demands}}
         self._dismiss(target, limits)
         starving = self._make_room([shapes[key] for key, n in target.items() if n])
         n_pending = sum(not member.is_here for member in self._members.values())
@@ -125,13 +128,14 @@ class RayPool:
     def _note_troubles(self, demands: Sequence[Demand]) -> list[Demand]:
         """Remember why some shapes cannot run; the demands that can."""
         view = self._watch_cluster.view
-        self._troubles = self._failures.reasons()
+        self._troubles, self._placeless = self._failures.reasons(), []
         possible = []
         for demand in demands:
             reason = view.lacks(demand.shape) if view is not None and demand.n_wanted else None
             room = None if view is None else view.room_for(demand.shape)
             if reason is not None:
                 self._troubles[demand.shape.key] = reason
+                self._placeless.append(demand.shape.key)
             else:
                 possible.append(demand if room is None else Demand(demand.shape, min(demand.n_wanted, room)))
         return possible

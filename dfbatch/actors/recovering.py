@@ -99,6 +99,7 @@ def encode_ranges(indices: npt.NDArray[np.int64]) -> list[list[int]]:
 
 
 def stop_detail(stop: BatchStop) -> dict[str, Any]:
+    """A stop as the detail of its row in ``events``."""
     return {
         "job_state": stop.job_state.value,
         "batch_state": stop.batch_state.value if stop.batch_state else None,

@@ -37,6 +37,7 @@ def batch_row(message: Submit, batch_id: str, verifier_sha: str, wall: float) ->
 
 
 def batches_table(row: dict[str, Any]) -> pa.Table:
+    """One row of ``batches`` as a table."""
     return pa.Table.from_pylist([row], schema=BATCHES.arrow)
 
 

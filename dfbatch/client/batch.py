@@ -50,14 +50,17 @@ class Batch:
 
     @property
     def id(self) -> str:
+        """Eight letters, such as ``k3f2m9qx``; ids sort by the time of their submit."""
         return self._id
 
     @property
     def name(self) -> str | None:
+        """The name given at the submit, or None."""
         return self.progress().name
 
     @property
     def status(self) -> BatchState:
+        """The state now; a terminal one once every outcome is durable."""
         return self.progress().status
 
     @property
@@ -74,12 +77,15 @@ class Batch:
         return dict(self.progress().counts)
 
     def done(self) -> bool:
+        """True if the batch has ended, however it ended."""
         return self.status.is_terminal
 
     def running(self) -> bool:
+        """True if jobs of it are under work now."""
         return self.status is BatchState.RUNNING
 
     def cancelled(self) -> bool:
+        """True if it ended because it was cancelled."""
         return self.status is BatchState.CANCELLED
 
     def __len__(self) -> int:
@@ -190,6 +196,7 @@ class Batch:
         return self
 
     def resume(self) -> Batch:
+        """Go on after ``pause()`` or an interruption; returns the batch."""
         self._session.call("resume", self._id)
         return self
 

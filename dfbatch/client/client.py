@@ -133,6 +133,7 @@ class Client:
 
     @property
     def storage_path(self) -> str:
+        """Where the ledger is: a folder, or a URI without its parameters."""
         return self._session.storage.root
 
     @property

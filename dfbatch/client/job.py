@@ -69,10 +69,12 @@ class Job:
 
     @property
     def id(self) -> str:
+        """The id of its batch and its index, such as ``k3f2m9qx-17``."""
         return job_id(self._batch_id, self._index)
 
     @property
     def batch_id(self) -> str:
+        """The id of its batch."""
         return self._batch_id
 
     @property
@@ -88,12 +90,15 @@ class Job:
         return state if row is not None and row["generation"] == live["generation"] else JobState.RUNNING
 
     def done(self) -> bool:
+        """True if it has a durable outcome, of whatever kind."""
         return self.status.is_terminal
 
     def running(self) -> bool:
+        """True if a worker has it now."""
         return self.status is JobState.RUNNING
 
     def cancelled(self) -> bool:
+        """True if it ended because it was cancelled."""
         return self.status is JobState.CANCELLED
 
     def cancel(self) -> None:

@@ -21,6 +21,7 @@ class Queue:
 
     @property
     def name(self) -> str:
+        """What the queue is called."""
         return self._name
 
     # ------------------------------------------------------------------------------------- limits
@@ -62,6 +63,7 @@ class Queue:
         return self
 
     def resume(self) -> Queue:
+        """Lease from this queue again; returns the queue."""
         self._session.call("set_queue", self._name, {}, False)
         return self
 

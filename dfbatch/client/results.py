@@ -45,10 +45,12 @@ class Results:
 
     @property
     def column_names(self) -> list[str]:
+        """Names of the columns, in order."""
         return list(self._table.column_names)
 
     @property
     def schema(self) -> pa.Schema:
+        """The Arrow schema."""
         return self._table.schema
 
     def to_arrow(self) -> pa.Table:

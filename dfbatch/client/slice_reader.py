@@ -38,6 +38,7 @@ class SliceReader:
         self._thread: threading.Thread | None = None
 
     def slices(self) -> Iterator[list[Any]]:
+        """Lists of elements as they come, none of them empty. Raises what the source raises."""
         while True:
             elements = self.take()
             if not elements:
@@ -57,6 +58,7 @@ class SliceReader:
             return taken
 
     def close(self) -> None:
+        """Read no more."""
         with self._changed:
             self._closed = self._ended = True
             self._buffer = []

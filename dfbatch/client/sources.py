@@ -95,6 +95,7 @@ def is_queue(source: Any) -> bool:
 
 
 def is_stream(source: Any) -> bool:
+    """True for a Ray Dataset, a queue or an iterator: its items are read in slices, once."""
     return is_dataset(source) or is_queue(source) or isinstance(source, Iterator | pa.RecordBatchReader)
 
 

@@ -104,10 +104,12 @@ class Batch:
 
     @property
     def n_running(self) -> int:
+        """Jobs that are leased now."""
         return self.jobs.count(JobState.RUNNING)
 
     @property
     def n_waiting(self) -> int:
+        """Jobs that are queued; those that wait for a retry are not among them."""
         return self.jobs.count(JobState.QUEUED)
 
     def has_ready_work(self) -> bool:

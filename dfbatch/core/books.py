@@ -148,9 +148,11 @@ class Books:
         self.queue(queue).n_reserved += after - before
 
     def order(self, shape: str) -> ServiceOrder:
+        """The line of the batches that workers of a shape could serve."""
         return self.orders.setdefault(shape, ServiceOrder())
 
     def new_lease_id(self) -> int:
+        """A number that no other lease of any life of the manager has."""
         self._next_lease += 1
         return self._next_lease
 

@@ -37,6 +37,7 @@ def on_paused(books: Books, event: BatchPaused, now: Instant) -> list[Effect]:
 
 
 def on_resumed(books: Books, event: BatchResumed, now: Instant) -> list[Effect]:
+    """The batch goes on as if it had just been asked for."""
     batch = books.batch(event.batch_id)
     batch.paused = None
     batch.resting_since = None
@@ -46,6 +47,7 @@ def on_resumed(books: Books, event: BatchResumed, now: Instant) -> list[Effect]:
 
 
 def on_stopped(books: Books, event: BatchStopped, now: Instant) -> list[Effect]:
+    """Every job without an outcome gets that of the stop; leased ones when their workers answer."""
     return begin_stop(books, books.batch(event.batch_id), event.stop, now)
 
 
@@ -141,6 +143,7 @@ def _check_redrivable(batch: Batch, indices: Indices) -> None:
 
 
 def on_priority(books: Books, event: PriorityChanged, now: Instant) -> list[Effect]:
+    """The batch changes its place in line; what is leased stays leased."""
     batch = books.batch(event.batch_id)
     batch.priority = event.priority
     books.place(batch, now)
@@ -148,6 +151,7 @@ def on_priority(books: Books, event: PriorityChanged, now: Instant) -> list[Effe
 
 
 def on_queue_changed(books: Books, event: QueueChanged, now: Instant) -> list[Effect]:
+    """New limits count at once; a pause calls back what is leased."""
     queue = books.queue(event.queue)
     if event.policy is not None:
         rate = (queue.policy.rate_per_s, queue.policy.burst)

@@ -24,6 +24,7 @@ def new_batch_id(wall: float, rng: random.Random) -> str:
 
 
 def job_id(batch_id: str, index: int) -> str:
+    """``<batch id>-<index>``."""
     return f"{batch_id}-{index}"
 
 

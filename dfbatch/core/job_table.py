@@ -85,6 +85,7 @@ class JobTable:
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all columns."""
         return sum(int(getattr(self, name).nbytes) for name in _COLUMNS)
 
     def grow(self, n_more: int) -> None:
@@ -132,14 +133,17 @@ class JobTable:
         return found
 
     def count(self, *states: JobState) -> int:
+        """How many jobs are in any of the states."""
         return int(sum(self.counts[s.code] for s in states))
 
     @property
     def n_terminal(self) -> int:
+        """Jobs with an outcome."""
         return int(self.counts[FIRST_TERMINAL_CODE:].sum())
 
     @property
     def n_open(self) -> int:
+        """Jobs without an outcome."""
         return len(self) - self.n_terminal
 
     def open_indices(self) -> Indices:
@@ -147,6 +151,7 @@ class JobTable:
         return np.flatnonzero(self.state < FIRST_TERMINAL_CODE)
 
     def in_states(self, *states: JobState) -> Indices:
+        """Sorted indices, int64, of the jobs in any of the states."""
         if self.count(*states) == len(self):
             return np.arange(len(self), dtype=np.int64)
         wanted = np.zeros(256, np.bool_)
@@ -154,6 +159,7 @@ class JobTable:
         return np.flatnonzero(wanted[self.state])
 
     def is_terminal(self, indices: Indices) -> npt.NDArray[np.bool_]:
+        """For each of the indices, whether that job has an outcome."""
         return np.asarray(self.state[indices] >= FIRST_TERMINAL_CODE)
 
     def recount(self) -> npt.NDArray[np.int64]:

@@ -167,6 +167,7 @@ def take_back(books: Books, lease: Lease, cause: str, now: Instant) -> list[Effe
 
 
 def on_handed_back(books: Books, event: HandedBack, now: Instant) -> list[Effect]:
+    """What is left of the lease is queued again, at the front and uncharged."""
     lease = books.leases.get(event.lease_id)
     if lease is None or lease.worker != event.worker:
         return []

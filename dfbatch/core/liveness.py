@@ -22,6 +22,7 @@ WALL_JUMP_S = 5.0
 
 
 def on_tick(books: Books, event: Tick, now: Instant) -> list[Effect]:
+    """Everything that is due by now, the deaths and expiries first, what could be shared out last."""
     effects: list[Effect] = []
     effects += _notice_wall_jump(books, now)
     effects += _settle_the_lost(books, now)

@@ -40,6 +40,7 @@ class ServiceOrder:
         self._priority[batch_id] = priority
 
     def remove(self, batch_id: str) -> None:
+        """Take a batch out of line; one that is not there is no error."""
         priority = self._priority.pop(batch_id, None)
         if priority is None:
             return

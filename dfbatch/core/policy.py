@@ -72,6 +72,7 @@ class QueuePolicy:
         return QueuePolicy(**{**{f: getattr(self, f) for f in known}, **changes})
 
     def as_options(self) -> dict[str, Any]:
+        """As JSON-like values; ``QueuePolicy(**options)`` leads back."""
         options = asdict(self)
         options["retry"] = self.retry.as_options() if self.retry else None
         return options
@@ -121,6 +122,7 @@ class BatchPolicy:
         _check("max_returns", self.max_returns, 0, 254, whole=True)
 
     def as_options(self) -> dict[str, Any]:
+        """As JSON-like values; ``BatchPolicy.of`` leads back."""
         return {**asdict(self), "retry": self.retry.as_options()}
 
     @classmethod

@@ -42,6 +42,7 @@ class ProgressSnapshot:
 
     @property
     def failed(self) -> int:
+        """Jobs that failed or expired."""
         return self.counts.get("failed", 0) + self.counts.get("expired", 0)
 
     @property
@@ -53,4 +54,5 @@ class ProgressSnapshot:
 
     @property
     def percent(self) -> float:
+        """Jobs with an outcome, of a hundred."""
         return 100.0 * (self.fraction or 0.0)

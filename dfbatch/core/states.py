@@ -31,6 +31,7 @@ class JobState(StrEnum):
 
     @staticmethod
     def of(code: int) -> JobState:
+        """The state with a code."""
         return _JOB_STATES[code]
 
 
@@ -58,6 +59,7 @@ class BatchState(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
+        """True if the batch has ended."""
         return self in _TERMINAL_BATCH
 
 
@@ -79,4 +81,5 @@ class WorkerState(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
+        """True if the worker does not come back."""
         return self in (WorkerState.LOST, WorkerState.STOPPED)

@@ -98,6 +98,7 @@ def _check_extension(batch: Batch, n_more: int) -> None:
 
 
 def on_submitted(books: Books, event: BatchSubmitted, now: Instant) -> list[Effect]:
+    """The batch stands in line; one without jobs ends at once."""
     spec = event.spec
     if spec.batch_id in books.batches:  # said twice
         return []
@@ -130,6 +131,7 @@ def on_extended(books: Books, event: BatchExtended, now: Instant) -> list[Effect
 
 
 def on_sealed(books: Books, event: BatchSealed, now: Instant) -> list[Effect]:
+    """No more jobs come: the batch may end now. With a reason it ends as ``partial`` at best."""
     batch = books.batch(event.batch_id)
     if batch.sealed:
         return []
@@ -144,6 +146,7 @@ def on_sealed(books: Books, event: BatchSealed, now: Instant) -> list[Effect]:
 
 
 def on_producer_seen(books: Books, event: ProducerSeen, now: Instant) -> list[Effect]:
+    """The silence of the producer begins anew."""
     books.batch(event.batch_id).fed_at = now.mono
     return []
 

@@ -25,10 +25,12 @@ Action = dict[str, Any]
 
 
 def log_folder(table: str) -> str:
+    """Where the log of a table is."""
     return f"{table}/_delta_log"
 
 
 def log_path(table: str, version: int) -> str:
+    """The entry of one version of a table."""
     return f"{table}/_delta_log/{version:020d}.json"
 
 
@@ -38,6 +40,7 @@ def commit_id(epoch: int, number: int) -> int:
 
 
 def epoch_of(commit: int) -> int:
+    """The epoch of the manager that made a commit."""
     return commit >> _COMMIT_BITS
 
 
@@ -169,10 +172,12 @@ def removal(path: str, deleted_ms: int, *, data_change: bool = False) -> Action:
 
 
 def transaction(commit: int, now_ms: int) -> Action:
+    """The action by which a table knows the last commit of a manager."""
     return {"txn": {"appId": APP_ID, "version": commit, "lastUpdated": now_ms}}
 
 
 def commit_info(operation: str, token: str, now_ms: int) -> Action:
+    """The action that says what was done, when, and by whom."""
     return {
         "commitInfo": {
             "timestamp": now_ms,

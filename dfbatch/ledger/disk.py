@@ -28,9 +28,11 @@ class Disk:
         write_parquet(path, table, row_group_size, dictionary)
 
     def sync_file(self, path: str) -> None:
+        """Have the bytes of a file on the medium."""
         self._sync(path, os.O_RDONLY)
 
     def sync_folder(self, path: str) -> None:
+        """Have the names in a folder on the medium."""
         self._sync(path, os.O_RDONLY | os.O_DIRECTORY)
 
     def link(self, source: str, target: str) -> None:
@@ -38,17 +40,21 @@ class Disk:
         os.link(source, target)
 
     def rename(self, source: str, target: str) -> None:
+        """Give a file a name, in place of what had it."""
         os.replace(source, target)
 
     def unlink(self, path: str) -> None:
+        """Take a name away; one that is not there is no error."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
 
     def make_folder(self, path: str) -> None:
+        """Create a folder; one that is there is no error."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(path)
 
     def free_bytes(self, path: str) -> int:
+        """Bytes that may still be written where ``path`` is."""
         status = os.statvfs(path)
         return status.f_bavail * status.f_frsize
 

@@ -43,6 +43,7 @@ class ManagerInfo:
     owner_pid: int = 0
 
     def encode(self) -> bytes:
+        """The bytes of ``manager.json``."""
         return json.dumps(asdict(self), indent=1).encode() + b"\n"
 
 

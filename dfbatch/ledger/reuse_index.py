@@ -113,6 +113,7 @@ class ReuseIndex:
 
 
 def empty_index() -> ReuseIndex:
+    """An index that knows nothing and was read up to nowhere."""
     return ReuseIndex(np.empty((0, KEY_BYTES), np.uint8), np.empty(0, ORIGIN))
 
 

@@ -83,6 +83,7 @@ def table_schema(table: str, metadata: dict[str, Any]) -> pa.Schema:
 
 
 def encode_schema(schema: pa.Schema) -> str:
+    """An Arrow schema as text, as the configuration of a table keeps it."""
     return base64.b64encode(schema.serialize().to_pybytes()).decode()
 
 
@@ -138,6 +139,7 @@ def _advance(storage: Storage, snapshot: Snapshot, version: int) -> None:
 
 
 def checkpoint_path(table: str, version: int) -> str:
+    """The checkpoint of one version of a table."""
     return f"{delta_log.log_folder(table)}/{version:020d}.checkpoint.parquet"
 
 

@@ -129,6 +129,7 @@ class InProcess:
         self._path = path
 
     def link(self) -> LocalLink:
+        """A new link to the manager of this process."""
         return LocalLink(self.manager, self._loop)
 
     def __enter__(self) -> Client:

@@ -93,8 +93,9 @@ class S3:
     def uri(self, name="ledger"):
         return f"s3://bucket/case/{name}?endpoint_override=127.0.0.1:{self.server.port}&scheme=http&region=eu-1"
 
-    def keys(self, name="ledger"):
-        return sorted(key.removeprefix(f"case/{name}/") for _, key in self.server.objects)
+    def files(self, name="ledger"):
+        names = sorted(key.removeprefix(f"case/{name}/") for _, key in self.server.objects)
+        return [key for key in names if not key.endswith("/")]
 
 
 @pytest.fixture
