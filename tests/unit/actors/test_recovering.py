@@ -23,6 +23,7 @@ ROW = {
     "queue": "scans",
     "priority": 0,
     "n_jobs": 4,
+    "verifier_fingerprint": "f00d",
     "submitted_at": AT,
     "options": json.dumps({"deadline_s": 60}),
 }
@@ -92,3 +93,11 @@ def test_ended_batches_are_shelved_with_what_is_left_of_their_dead_letters():
 def test_ranges_name_indices(indices):
     ranges = encode_ranges(np.array(indices, np.int64))
     assert decode_ranges(ranges).tolist() == indices
+
+
+def test_jobs_cancelled_by_their_handles_are_told_until_they_are_redriven(heard):
+    first, second = ("jobs_cancelled", {"ranges": [[0, 2]]}), ("jobs_cancelled", {"ranges": [[3, 4]]})
+    assert heard(first, second).cancelled_index.tolist() == [0, 1, 3]
+    assert heard(first, second, REDRIVEN).cancelled_index.tolist() == [0, 3]
+    assert heard(REDRIVEN, first).cancelled_index.tolist() == [0, 1]
+    assert heard().cancelled_index.tolist() == []

@@ -316,3 +316,17 @@ def test_an_unknown_batch_is_named(state: ManagerState, driver: Any) -> None:
             driver.tell(event)
     with pytest.raises(UnknownId):
         state.admit_more("nope", 1)
+
+
+def test_a_recovered_batch_cancels_what_was_cancelled_and_has_no_outcome_yet(driver: Any) -> None:
+    spec = driver.spec(4)
+    succeeded = np.array([JobState.SUCCEEDED.code], np.uint8)
+    effects = driver.tell(events.BatchRecovered(spec, array(0), succeeded, cancelled_index=array(0, 2)))
+    (decided,) = driver.of_kind(OutcomesDecided, effects)
+    assert (decided.indices.tolist(), decided.state) == ([2], JobState.CANCELLED)
+    batch = driver.state.batches["b"]
+    assert [JobState.of(int(code)).value for code in batch.jobs.state] == ["succeeded", "queued", "cancelled", "queued"]
+    driver.work_off()
+    driver.commit()
+    assert batch.finished_as is BatchState.PARTIAL
+    assert batch.jobs.count(JobState.CANCELLED) == 1
