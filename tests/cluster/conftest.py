@@ -132,11 +132,11 @@ def dashboard() -> Iterator[tuple[str, str, dict[str, str]]]:
 
 @pytest.fixture
 def start_head() -> Iterator[Callable[..., tuple[str, dict[str, str]]]]:
-    """Starts a head node with the given options of `ray start`; gives its address and its environment."""
+    """Starts a head node with options of `ray start` and environment variables; gives its address and environment."""
     with contextlib.ExitStack() as stack:
 
-        def start(*options: str) -> tuple[str, dict[str, str]]:
-            environment = stack.enter_context(_marked())
+        def start(*options: str, **variables: str) -> tuple[str, dict[str, str]]:
+            environment = {**stack.enter_context(_marked()), **variables}
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dfh-", dir="/tmp"))
             return _start_head(environment, Path(folder), *options), environment
 
