@@ -11,6 +11,8 @@ from PIL import Image
 from PIL.ExifTags import IFD
 
 from dfbatch.authenticity.media.image import DECODER_ERRORS
+from dfbatch.authenticity.media.tag_claims import check_claims
+from dfbatch.errors import MediaUnreadable
 
 _CHARSETS = ((b"ASCII\0\0\0", "ascii"), (b"UNICODE\0", "utf-16"), (b"JIS\0\0\0\0\0", "shift_jis"), (bytes(8), "utf-8"))
 
@@ -36,6 +38,10 @@ class ExifBlock:
 def read_exif(block: bytes | None) -> ExifBlock:
     """Read a TIFF stream. Never raises: what cannot be read is left out."""
     if not block or block[:2] not in (b"II", b"MM"):
+        return ExifBlock()
+    try:
+        check_claims(block)
+    except MediaUnreadable:
         return ExifBlock()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

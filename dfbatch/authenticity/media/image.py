@@ -29,6 +29,7 @@ from dfbatch.authenticity.media.heif import heif_size
 from dfbatch.authenticity.media.jpeg import jpeg_structure
 from dfbatch.authenticity.media.limits import MediaLimits
 from dfbatch.authenticity.media.png import png_chunks
+from dfbatch.authenticity.media.tag_claims import check_claims
 from dfbatch.authenticity.media.tiff import tiff_pages
 from dfbatch.errors import MediaTooLong, MediaTooManyPixels, MediaTruncated, MediaUnreadable
 
@@ -58,6 +59,9 @@ _OPENERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
     "image/jp2": Jpeg2KImagePlugin.Jpeg2KImageFile,
     "image/avif": AvifImagePlugin.AvifImageFile,
 }
+_COUNTED_TYPES = frozenset({"image/tiff", "image/x-adobe-dng", "image/gif"})
+"""Their frames were counted already, much faster than Pillow does."""
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
 _RAW_TYPES = frozenset({"image/tiff", "image/x-adobe-dng"})
 """Here the pixels may be in a form that only a raw converter reads; that is no damage."""
 
@@ -76,6 +80,8 @@ def open_image(data: bytes, media_type: str) -> Image.Image:
     Raises MediaUnreadable if the header is broken, KeyError if there is no decoder for the type.
     """
     opener = _OPENERS[media_type]
+    if media_type in _RAW_TYPES:
+        check_claims(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -92,7 +98,10 @@ def probe_image(data: bytes, media_type: str, limits: MediaLimits) -> ImageFacts
     Raises MediaTruncated, MediaUnreadable, MediaTooManyPixels, or MediaTooLong for
     an animation or a stack of pages beyond ``max_frames``.
     """
-    frames = _structure(data, media_type, limits)
+    frames = _check_frames(_structure(data, media_type, limits), limits)
+    claimed = _claimed_size(data, media_type)
+    if claimed is not None:
+        _check_pixels(claimed, limits)
     if media_type not in _OPENERS:
         size = heif_size(data)
         if size:
@@ -101,8 +110,9 @@ def probe_image(data: bytes, media_type: str, limits: MediaLimits) -> ImageFacts
     with open_image(data, media_type) as image:
         _check_pixels(image.size, limits)
         width, height = image.size
-        frames = max(frames, int(getattr(image, "n_frames", 1)) if media_type not in _RAW_TYPES else frames)
-        _check_frames(frames, limits)
+        if media_type not in _COUNTED_TYPES:
+            frames = _check_frames(max(frames, int(getattr(image, "n_frames", 1))), limits)
+        _check_tiles(image, media_type, limits)
         _decode(image, media_type)
     return ImageFacts(width, height, frames)
 
@@ -110,7 +120,11 @@ def probe_image(data: bytes, media_type: str, limits: MediaLimits) -> ImageFacts
 def _structure(data: bytes, media_type: str, limits: MediaLimits) -> int:
     """Number of frames as far as the container tells, after its ends were checked."""
     if media_type == "image/jpeg":
-        if jpeg_structure(data).end is None:
+        structure = jpeg_structure(data)
+        exif = b"".join(data[at + 6 : at + n] for _, at, n in structure.segments if data.startswith(b"Exif\0\0", at))
+        if exif:
+            check_claims(exif)  # the decoder joins the blocks, and reads them before anything else
+        if structure.end is None:
             raise MediaTruncated(f"The JPEG ends at byte {len(data):,} without its end mark. Get the whole file.")
     elif media_type == "image/png":
         for _ in png_chunks(data):
@@ -126,6 +140,22 @@ def _structure(data: bytes, media_type: str, limits: MediaLimits) -> int:
     elif media_type == "image/avif":
         heif_size(data)
     return 1
+
+
+def _claimed_size(data: bytes, media_type: str) -> tuple[int, int] | None:
+    """Width and height where the decoder makes room for them as soon as it is opened; None where it is not known."""
+    if media_type == "image/webp" and data[12:16] == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    return heif_size(data) if media_type == "image/avif" else None
+
+
+def _check_tiles(image: Image.Image, media_type: str, limits: MediaLimits) -> None:
+    """A tile is unpacked as a whole, however small the picture is."""
+    if media_type in _RAW_TYPES:
+        tags = getattr(image, "tag_v2", {})
+        width, length = tags.get(_TILE_WIDTH), tags.get(_TILE_LENGTH)
+        if isinstance(width, int) and isinstance(length, int):
+            _check_pixels((width, length), limits)
 
 
 def _check_pixels(size: tuple[int, int], limits: MediaLimits) -> None:

@@ -16,6 +16,10 @@ from dfbatch.authenticity.media.png import png_chunks
 MAX_XMP_BYTES = 8 * 1024 * 1024
 MAX_TEXT_BYTES = 4 * 1024 * 1024
 MAX_TEXTS = 1000
+MAX_TEXTS_BYTES = 16 * 1024 * 1024
+"""Of all texts of one file together."""
+
+_LONGEST_KEYWORD = 79  # by the specification
 
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_EXIF = b"Exif\0\0"
@@ -66,11 +70,13 @@ def _jpeg(data: bytes) -> Metadata:
 def _png(data: bytes) -> Metadata:
     xmp = exif = None
     texts: dict[str, str] = {}
+    left = MAX_TEXTS_BYTES
     for kind, start, length in png_chunks(data):
         if kind == b"eXIf":
             exif = data[start : start + length]
-        elif kind in (b"tEXt", b"zTXt", b"iTXt") and len(texts) < MAX_TEXTS:
-            key, raw, charset = _png_text(kind, data[start : start + length])
+        elif kind in (b"tEXt", b"zTXt", b"iTXt") and len(texts) < MAX_TEXTS and left > 0:
+            key, raw, charset = _png_text(kind, data[start : start + length], min(left, MAX_TEXT_BYTES))
+            left -= len(key) + len(raw)
             if key == "XML:com.adobe.xmp":
                 xmp = raw[:MAX_XMP_BYTES]
             else:
@@ -78,8 +84,8 @@ def _png(data: bytes) -> Metadata:
     return Metadata(xmp, exif, texts)
 
 
-def _png_text(kind: bytes, chunk: bytes) -> tuple[str, bytes, str]:
-    """(keyword, text, its charset) of a text chunk; a packed text is unpacked up to MAX_TEXT_BYTES."""
+def _png_text(kind: bytes, chunk: bytes, most: int) -> tuple[str, bytes, str]:
+    """(keyword, text, its charset) of a text chunk; at most ``most`` bytes of it, unpacked ones too."""
     keyword, _, rest = chunk.partition(b"\0")
     packed, charset = kind == b"zTXt", "latin-1"
     if kind == b"zTXt":
@@ -89,10 +95,10 @@ def _png_text(kind: bytes, chunk: bytes) -> tuple[str, bytes, str]:
         rest = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
     if packed:
         try:
-            rest = zlib.decompressobj().decompress(rest, MAX_TEXT_BYTES)
+            rest = zlib.decompressobj().decompress(rest, most)
         except zlib.error:
             rest = b""
-    return keyword.decode("latin-1"), rest[:MAX_TEXT_BYTES], charset
+    return keyword[:_LONGEST_KEYWORD].decode("latin-1"), rest[:most], charset
 
 
 def _webp(data: bytes) -> Metadata:

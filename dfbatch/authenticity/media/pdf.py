@@ -14,12 +14,22 @@ import pikepdf
 from dfbatch.authenticity.media.limits import MediaLimits
 from dfbatch.errors import MediaTooLarge, MediaTooLong, MediaTruncated, MediaUnreadable
 
+
+def _name(letters: str) -> bytes:
+    """A pattern for a name of PDF, each letter plain or as ``#`` and its number."""
+    return b"/" + b"".join(b"(?:%c|#%02X|#%02x)" % (ord(c), ord(c), ord(c)) for c in letters)
+
+
 HEADER_WITHIN = 1024
 EOF = b"%%EOF"
 STARTXREF = re.compile(rb"startxref\s+(\d{1,12})")
 LINEARIZED = re.compile(rb"/Linearized\b[^>]{0,200}?/L\s+(\d{1,12})")
 OBJECT = re.compile(rb"(?<!\d)\d{1,10}\s+\d{1,5}\s+obj\b")
-PACKED = re.compile(rb"/Type\s*/(?:ObjStm|XRef)\b")
+PACKED = re.compile(
+    _name("Type") + rb"(?:\s|%[^\r\n]{0,200}[\r\n])*(?:" + _name("ObjStm") + rb"|" + _name("XRef") + rb")\b"
+)
+"""However its names are spelled: any letter may be written by its number."""
+_FILTERS = re.compile(rb"/(?:FlateDecode|LZWDecode|RunLengthDecode|Fl|LZW|RL)\b")
 # Object streams are unpacked as a whole by every reader; far above what real documents need.
 MAX_UNPACKED = 512 * 1024 * 1024
 
@@ -101,6 +111,9 @@ def _refuse_bomb(data: bytes) -> None:
         start = data.find(b"stream", found.end(), found.end() + 2048)
         if start < 0:
             continue
+        own = data.rfind(b"obj", max(0, found.start() - 2048), found.start())
+        if len(_FILTERS.findall(data, max(0, own), start)) > 1:
+            raise MediaTooLarge("The PDF packs its objects twice over, which only a file made to exhaust memory does.")
         start += 8 if data[start + 6 : start + 8] == b"\r\n" else 7
         total += _unpacked_size(data, start, MAX_UNPACKED - total)
         if total >= MAX_UNPACKED:
