@@ -14,6 +14,7 @@ import pyarrow as pa
 from dfbatch.actors.control_calls import ControlCalls
 from dfbatch.actors.manager_base import ManagerConfig, PoolPort
 from dfbatch.actors.recovering import encode_ranges, recovered_event
+from dfbatch.actors.rows_on_their_way import await_rows_of
 from dfbatch.clock import Clock
 from dfbatch.core import control, events
 from dfbatch.core.batch import Batch
@@ -111,6 +112,7 @@ class QueueCalls(ControlCalls):
             while batch.jobs.n_open == 0 and batch.jobs.n_terminal > int(batch.durable.sum()):
                 # The last outcomes are on their way to the ledger; what is not there cannot be redriven.
                 await asyncio.sleep(0.02)
+            await await_rows_of(self.state, batch_id, indices)
             can = control.redrivable(self.state, batch_id)
             chosen = can if indices is None else np.intersect1d(can, indices)
             await self._begin_again(batch.spec.queue, {batch_id: chosen} if len(chosen) else {}, request)
@@ -144,6 +146,8 @@ class QueueCalls(ControlCalls):
             there = ", ".join(sorted(self.state.queues)) or "none yet"
             raise UnknownId(f"There is no queue '{queue}' in this ledger. Queues: {there}.")
         given = split_by_batch(sort_by_key(keys.select(list(KEY_COLUMNS))))
+        for batch_id, mine in given.items():
+            await await_rows_of(self.state, batch_id, numbers(mine.column("job_index")))
         shelved = [b for b in given if b in self.state.shelved and self.state.shelved[b].queue == queue]
         in_ledger: dict[str, pa.Table] = {}
         if shelved:
@@ -183,15 +187,12 @@ class QueueCalls(ControlCalls):
         return n
 
     async def _noted_each(self, kind: str, queue: str, chosen: Mapping[str, Indices], request: str) -> None:
-        """One row in ``events`` per batch, all durable on return: rows are written in the order they are put."""
-        left = len(chosen)
-        for batch_id, indices in chosen.items():
-            left -= 1
-            detail = {"ranges": encode_ranges(indices), "n": len(indices), "request": request}
-            if left:
-                self.note(kind, batch_id, queue, detail=detail)
-            else:
-                await self.noted(kind, batch_id, detail, queue)
+        """One row in ``events`` per batch, all durable on return. They are put in one go, so they share commits."""
+        details = {
+            batch_id: {"ranges": encode_ranges(indices), "n": len(indices), "request": request}
+            for batch_id, indices in chosen.items()
+        }
+        await asyncio.gather(*(self.noted(kind, batch_id, detail, queue) for batch_id, detail in details.items()))
 
     async def _bring_back(self, batch_id: str) -> None:
         """An ended batch that is no longer in memory, read back from the ledger. Raises UnknownId."""
