@@ -135,11 +135,14 @@ class Committer:
                     return batch
                 self._condition.wait(timeout=due - now)
 
-    def _commit(self, part: list[Pending], keep: bool) -> None:
+    def _commit(self, part: list[Pending], keep: bool, written: frozenset[str] = frozenset()) -> None:
+        """``written``: tables that got the rows of ``part`` already, in a commit that failed after them."""
         tags = [p.tag for p in part]
         begin = time.monotonic()
+        group = CommitGroup({})
         try:
-            self._write(self._group(part), keep)
+            group = self._group(part, written)
+            self._write(group, keep)
         except LedgerFenced as error:
             self._fenced = error
             self._report(Done(tags, error))
@@ -149,7 +152,7 @@ class Committer:
             if len(part) > 1:
                 # Rows that no table takes must not cost the others theirs.
                 for pending in part:
-                    self._commit([pending], keep)
+                    self._commit([pending], keep, written | _surely_there(group.committed))
             else:
                 _logger.exception("A commit failed")
                 self._report(Done(tags, error))
@@ -198,13 +201,14 @@ class Committer:
         if refused:
             self._report(Done([p.tag for p in refused], StorageRefused(f"Nothing was accepted: {error}")))
 
-    def _group(self, part: list[Pending]) -> CommitGroup:
+    def _group(self, part: list[Pending], written: frozenset[str]) -> CommitGroup:
         commit_id = self._writer.next_commit_id()
         tables: dict[str, list[pa.Table]] = {}
         for pending in part:
             built = self._insist(partial(_built, pending), not (pending.alone or pending.low))
             for name, table in _by_name(built, commit_id).items():
-                tables.setdefault(name, []).append(table)
+                if name not in written:
+                    tables.setdefault(name, []).append(table)
         return CommitGroup({name: merged(parts) for name, parts in tables.items()}, commit_id)
 
     def _keep_up(self) -> None:
@@ -224,6 +228,14 @@ class Committer:
             self._upkeep_at = time.monotonic() + UPKEEP_PAUSE_S
             expected = isinstance(error, _TROUBLE)
             _logger.warning("Upkeep of the ledger failed, and is tried again: %s", error, exc_info=not expected)
+
+
+def _surely_there(committed: set[str]) -> frozenset[str]:
+    """Tables that must not get the same rows again under another commit id.
+
+    ``outputs`` count by the commit id of their ``results``: without these they are orphans, and are written anew.
+    """
+    return frozenset(n for n in committed if "results" in committed or not n.startswith("outputs_"))
 
 
 def _built(pending: Pending) -> OutcomeRows | dict[str, pa.Table]:

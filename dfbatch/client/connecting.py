@@ -70,7 +70,8 @@ def _with_ray(settings: Settings, storage: Storage, address: str | None, resume:
             check_format(storage)
             begin_ledger(storage)
         config = ManagerConfig(
-            storage_path=storage.root,
+            # With the parameters of a URI, such as the endpoint of a store.
+            storage_path=storage.root if storage.is_local else settings.storage_path,
             namespace=settings.namespace,
             mode=session.mode,
             address=session.address,

@@ -241,6 +241,35 @@ def test_rows_that_cannot_be_built_or_written_cost_only_themselves(committer, wr
     assert committer.backlog_rows == 0
 
 
+@pytest.mark.parametrize(
+    ("there", "again"),
+    [
+        ({"attempts"}, {"outputs_1", "results"}),
+        ({"attempts", "outputs_1"}, {"outputs_1", "results"}),
+        ({"attempts", "outputs_1", "results"}, set()),
+    ],
+)
+def test_what_a_failed_commit_wrote_is_not_written_twice(committer, writer, news, monkeypatch, there, again):
+    """Outputs belong to the commit of their results; the others stand for themselves."""
+    refused, groups = [], []
+
+    def commit(group):
+        if not refused:
+            refused.append(group)
+            group.committed |= there
+            raise ZeroDivisionError("no table takes one of these rows")
+        groups.append(set(group.tables))
+
+    monkeypatch.setattr(writer, "commit", commit)
+    tables = {name: pa.table({"x": [1]}) for name in ("attempts", "outputs_1", "results")}
+    with committer._condition:  # so that both come into one commit
+        for tag in ("a", "b"):
+            committer.put(Pending(lambda: dict(tables), tag, 1, urgent=True))
+    news.wait(2)
+    assert groups == [again, again]
+    assert [done.tags for done in news.done] == [["a"], ["b"]]
+
+
 def test_a_newer_manager_ends_it_for_good(committer, writer, news):
     writer.script = [LedgerFenced("events", 1, 2)]
     committer.put(Pending(rows(1), "tag", 1, urgent=True))
