@@ -1,4 +1,4 @@
-"""The random kills of tests/cluster, with other seeds: DFBATCH_SOAK_SEEDS of them, three if that is not set."""
+"""The random kills of tests/cluster, with other seeds: DFBATCH_SOAK_SEEDS of them, ten if that is not set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-SEEDS = int(os.environ.get("DFBATCH_SOAK_SEEDS", "3"))
+SEEDS = int(os.environ.get("DFBATCH_SOAK_SEEDS", "10"))
 
 
 @pytest.mark.timeout(300)
