@@ -6,11 +6,13 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from dfbatch.actors.breaker import Breaker
+from dfbatch.actors.breaker_memory import MOST_KEPT, BreakerMemory, Kept, KeptBreaker
 from dfbatch.actors.messages import BreakerReport, BreakerTurn, BreakerView
 from dfbatch.core.breaker_policy import BreakerPolicy
 from dfbatch.core.breaker_seen import CONSTRUCTION, OWN
@@ -29,6 +31,10 @@ MOST_BREAKERS = 200
 MOST_SHOWN = 50
 MOST_TURNS = 256
 LONGEST_NAME = 100
+_RULES = ("record_on", "ignore")
+"""The parts of a policy that are code: a lambda is another one each time."""
+_RESUMED: Mapping[str, Any] = {}
+"""In place of the policy a breaker was given: that of the last process, until its user gives one."""
 
 
 class WorkerBreakers:
@@ -47,6 +53,29 @@ class WorkerBreakers:
         self._turns: deque[BreakerTurn] = deque(maxlen=MOST_TURNS)
         self._n_turns = self._n_reports = 0
         self._orders: dict[str, tuple[float, str]] = {}
+        self._memory: BreakerMemory | None = None
+        self._keeping = threading.Lock()
+
+    def keep_in(self, memory: BreakerMemory) -> None:
+        """Go on where the last process of this worker ended, and write down from now on what the next must know."""
+        kept, now = memory.read(), self._clock()
+        with self._lock:
+            self._memory = memory
+            self._orders.update(kept.orders)
+            for each in kept.breakers:
+                key = (each.verifier, each.name)
+                policy = _POLICIES.get(each.name) or BreakerPolicy.of(each.policy)
+                rules = CircuitBreaker(policy, self._rng)
+                rules.resume(each.past, now)
+                breaker = Breaker(each.name, rules, self._clock)
+                breaker.hurts = each.hurts
+                self._sets.setdefault(each.verifier, OrderedDict())[each.name] = breaker
+                self._given[key] = _RESUMED
+
+    def stop_keeping(self) -> None:
+        """Write nothing any more: this process ends in good order."""
+        with self._keeping:
+            self._memory = None
 
     # ------------------------------------------------------------------------ the thread that runs
 
@@ -60,6 +89,8 @@ class WorkerBreakers:
                 while len(self._sets) > MOST_VERIFIERS:
                     self._forget(*self._sets.popitem(last=False))
         self._look()
+        if OWN in self._present:
+            self._keep()
 
     def get(self, name: str, policy: Mapping[str, Any]) -> Breaker:
         """The breaker of that name; the first to ask for it says its policy. Raises InvalidInput."""
@@ -89,6 +120,12 @@ class WorkerBreakers:
         _record(own, self._clock(), [False] * n_fine + [True] * n_failed, error)
         if n_failed:
             self.left((OWN,))
+            self._keep()
+
+    def died_of(self, verifier: str, n_fine: int, error: str) -> None:
+        """The last process was ended because an item of this verifier went over a limit, the next one after these."""
+        self.begin(verifier)
+        self.observe(n_fine, 1, error)
 
     def constructed(self, error: str | None) -> None:
         """The verifier was constructed here, or could not be, with this error."""
@@ -133,6 +170,10 @@ class WorkerBreakers:
             while len(self._present) > MOST_BREAKERS:
                 gone, breaker = self._present.popitem(last=False)
                 self._forget(self._verifier, {gone: breaker})
+        elif policy and self._given[key] is _RESUMED:
+            with found.lock:
+                found.rules.adopt(BreakerPolicy.of(dict(policy)))
+            self._given[key] = dict(policy)
         elif policy and _differs(self._given[key], policy):
             if self._given[key]:
                 raise InvalidInput(
@@ -161,20 +202,21 @@ class WorkerBreakers:
 
     def obey(self, orders: Mapping[str, tuple[float, str]]) -> None:
         """The operator's word on each dependency; each is carried out once, and for breakers that are made later."""
-        for name, order in orders.items():
-            if self._orders.get(name) == order:
-                continue
+        news = {name: order for name, order in orders.items() if self._orders.get(name) != order}
+        for name, order in news.items():
             self._orders[name] = order
             for _, own, breaker in self._all():
                 if own == name:
                     breaker.force_open() if order[1] == FORCE_OPEN else breaker.reset()
+        if news:
+            self._keep()
 
     def report(self) -> BreakerReport | None:
         """How all of them are, and every turn that was not confirmed; None if there is nothing to say."""
         with self._lock:
             self._n_reports += 1
             number = self._n_reports
-        now, wall = self._clock(), time.time()
+        now, wall, turned = self._clock(), time.time(), False
         views = []
         for verifier, name, breaker in self._all():
             with breaker.lock:
@@ -191,6 +233,7 @@ class WorkerBreakers:
                         rules.last_error,
                     )
                 )  # fmt: skip
+            turned |= bool(turns)
             with self._lock:
                 for t in turns:
                     self._n_turns += 1
@@ -200,6 +243,8 @@ class WorkerBreakers:
                             self._n_turns, verifier, name, at, t.before.value, t.after.value, t.cause.value, t.detail
                         )
                     )
+        if turned:
+            self._keep()
         if not views:
             return None
         views.sort(key=lambda view: (view.state == BreakerState.CLOSED, view.name not in _POLICIES))
@@ -215,6 +260,23 @@ class WorkerBreakers:
         with self._lock:
             self._turns = deque((t for t in self._turns if t.seq not in arrived), maxlen=MOST_TURNS)
 
+    def _keep(self) -> None:
+        """Write down what is new. Of breakers that are closed only the verifier's own, whose failures end processes."""
+        with self._keeping:
+            if self._memory is None:
+                return
+            found = []
+            for verifier, name, breaker in self._all():
+                if name == CONSTRUCTION or (name != OWN and breaker.rules.state is BreakerState.CLOSED):
+                    continue
+                with breaker.lock:
+                    past, policy = breaker.rules.past(), breaker.rules.policy
+                if past.state is BreakerState.CLOSED and not any(past.calls):
+                    continue
+                numbers = {} if name == OWN else _numbers(policy)
+                found.append(KeptBreaker(verifier, name, breaker.hurts, past, numbers))
+            self._memory.write(Kept(tuple(found[-MOST_KEPT:]), dict(list(self._orders.items())[-MOST_KEPT:])))
+
     def _all(self) -> list[tuple[str, str, Breaker]]:
         with self._lock:
             return [(verifier, name, b) for verifier, found in self._sets.items() for name, b in list(found.items())]
@@ -228,7 +290,9 @@ def _record(breaker: Breaker, now: float, failed: list[bool], error: str) -> Non
                 breaker.rules.answered(permit, now, 0.0, each, error)
 
 
+def _numbers(policy: BreakerPolicy) -> dict[str, Any]:
+    return {f.name: getattr(policy, f.name) for f in fields(policy) if f.name not in _RULES}
+
+
 def _differs(given: Mapping[str, Any], policy: Mapping[str, Any]) -> bool:
-    """Rules about errors are left out: a lambda is another one each time."""
-    rules = ("record_on", "ignore")
-    return {k: v for k, v in given.items() if k not in rules} != {k: v for k, v in policy.items() if k not in rules}
+    return {k: v for k, v in given.items() if k not in _RULES} != {k: v for k, v in policy.items() if k not in _RULES}

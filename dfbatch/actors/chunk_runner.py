@@ -55,7 +55,9 @@ class ChunkRunner:
         """Returns when the chunk is over, or was called back; what it has no outcome for is still held then."""
         self._context.begin(lambda: self._work.is_cancelled(chunk))
         breakers = self._breakers
-        judge = ChunkJudge(breakers, chunk.order.fingerprint or chunk.order.batch_id)
+        verifier = chunk.order.fingerprint or chunk.order.batch_id
+        self._mark.begin(verifier, chunk.indices)
+        judge = ChunkJudge(breakers, verifier)
         if breakers.tries_again:
             self._verifiers.forgive(chunk.order)
         for outcomes in judge.sift(self._outcomes(chunk, lambda: breakers.halted or self._work.is_recalled(chunk))):

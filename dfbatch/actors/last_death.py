@@ -5,6 +5,7 @@ from __future__ import annotations
 from dfbatch.actors.memory_limit import MemoryNote, oom_kills
 from dfbatch.actors.time_limit import TIMEOUT_HEAD, user_frames
 from dfbatch.core.death import Death
+from dfbatch.errors import ItemTimeout
 
 _FATAL = "Fatal Python error: "
 _MIB = 1 << 20
@@ -26,3 +27,12 @@ def last_death(stack: str, note: MemoryNote) -> Death | None:
     if not stack and note.oom_kills and oom_kills() > note.oom_kills:
         return Death(True, True, "was killed by the kernel, which had run out of memory,")
     return None
+
+
+def over_a_limit(timed_out: bool, death: Death | None) -> str:
+    """The error of the item if its own limit of time or memory ended the process; empty if anything else did."""
+    if timed_out:
+        return ItemTimeout.__name__
+    if death is not None and death.out_of_memory and not death.of_node:
+        return death.error_type
+    return ""

@@ -3,6 +3,7 @@
 Three int64 in a small mapped file: lease id, job index, and how many items are run in one call. The
 page cache keeps them when the process is killed; the next incarnation reads which
 item the last one died on. Storing costs about 0.1 µs (measured; see ledger.md).
+Behind them, written once a chunk: its first job, if its jobs are neighbours, and its verifier.
 """
 
 from __future__ import annotations
@@ -13,8 +14,15 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-_SIZE = 3 * 8
+from dfbatch.core.death import CONSTRUCTING
+
+_CELLS = 3
+_FIRST_AT = _CELLS * 8
+_VERIFIER_AT = _FIRST_AT + 8
+_SIZE = _VERIFIER_AT + 128
+_SCATTERED = -1
 
 
 def marks_folder(namespace: str) -> Path:
@@ -30,13 +38,15 @@ class PositionMark:
     def __init__(self, folder: Path, worker: str) -> None:
         self.path = folder / f"{worker}.mark"
         self.stack_path = folder / f"{worker}.stack"
+        self.breakers_path = folder / f"{worker}.breakers"
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             os.ftruncate(descriptor, _SIZE)
             self._map = mmap.mmap(descriptor, _SIZE)
         finally:
             os.close(descriptor)
-        self.cells = np.frombuffer(self._map, np.int64)
+        self._first = np.frombuffer(self._map, np.int64, 1, _FIRST_AT)
+        self.cells = np.frombuffer(self._map, np.int64, _CELLS)
         """Writable view: ``cells[0]`` lease, ``cells[1]`` first index, ``cells[2]`` items of the call, 0 for one."""
 
     def last(self) -> tuple[int, int] | None:
@@ -44,9 +54,31 @@ class PositionMark:
         lease, index = int(self.cells[0]), int(self.cells[1])
         return (lease, index) if lease else None
 
+    @property
+    def is_at_item(self) -> bool:
+        """True if an item was under work, and not the construction of a verifier."""
+        at = self.last()
+        return at is not None and at[1] != CONSTRUCTING
+
     def last_count(self) -> int:
         """How many items of the lease, from the marked one on, were run in one call."""
         return max(1, int(self.cells[2]))
+
+    def begin(self, verifier: str, indices: npt.NDArray[np.int64]) -> None:
+        """A chunk of these jobs (sorted) begins; ``clear`` does not forget it."""
+        neighbours = len(indices) > 0 and int(indices[-1]) - int(indices[0]) + 1 == len(indices)
+        self._first[0] = indices[0] if neighbours else _SCATTERED
+        name = verifier.encode()[: _SIZE - _VERIFIER_AT]
+        self._map[_VERIFIER_AT:_SIZE] = name.ljust(_SIZE - _VERIFIER_AT, b"\0")
+
+    def last_verifier(self) -> str:
+        """The fingerprint of the verifier whose chunk began last; empty if none did."""
+        return self._map[_VERIFIER_AT:_SIZE].rstrip(b"\0").decode(errors="replace")
+
+    def last_begun(self) -> int:
+        """How many items of the chunk came before the marked one; 0 if that cannot be told."""
+        first, at = int(self._first[0]), self.last()
+        return 0 if at is None or first == _SCATTERED else max(0, at[1] - first)
 
     def clear(self) -> None:
         self.cells[:] = 0
@@ -65,3 +97,4 @@ class PositionMark:
         """Leave nothing behind at an orderly end."""
         self.path.unlink(missing_ok=True)
         self.stack_path.unlink(missing_ok=True)
+        self.breakers_path.unlink(missing_ok=True)

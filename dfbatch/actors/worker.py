@@ -18,10 +18,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol, TextIO
 
+from dfbatch.actors.breaker_memory import BreakerMemory
+from dfbatch.actors.breakers import WorkerBreakers
 from dfbatch.actors.chunk_runner import ChunkRunner
 from dfbatch.actors.context import JobContext
 from dfbatch.actors.held_work import HeldWork
-from dfbatch.actors.last_death import last_death
+from dfbatch.actors.last_death import last_death, over_a_limit
 from dfbatch.actors.memory_limit import MemoryLimit
 from dfbatch.actors.messages import (
     Beat,
@@ -103,7 +105,7 @@ class Worker:
 
     def run(self) -> None:
         """Work until it is over. Returns after everything held was finished or handed back."""
-        story = _story_of_last(self._mark, self._memory)
+        story = _story_of_last(self._mark, self._memory, self._breakers)
         self._memory.start()
         loops = {"exchange": self._exchange_loop, "heartbeat": self._heartbeat_loop}
         threads = [_guarded(loop, what, self) for what, loop in loops.items()]
@@ -301,20 +303,28 @@ class Worker:
                 self._manager.leave(self.name, self.incarnation)
             except UNREACHABLE as error:
                 _logger.warning("Worker %s left without a goodbye: %s", self.name, error)
+        self._breakers.stop_keeping()
         self._mark.remove()
         self._memory.stop()
 
 
-def _story_of_last(mark: PositionMark, memory: MemoryLimit) -> dict[str, Any]:
-    """Where and how the last process of this name died, as fields of a Hello; the mark is cleared."""
+def _story_of_last(mark: PositionMark, memory: MemoryLimit, breakers: WorkerBreakers) -> dict[str, Any]:
+    """Where and how the last process of this name died, as fields of a Hello; the mark is cleared.
+
+    Its circuit breakers live on, and the verifier's own one hears of the death.
+    """
     stack = mark.take_stack()
-    story = {
+    story: dict[str, Any] = {
         "mark": mark.last(),
         "n_marked": mark.last_count(),
         "timed_out": TIMEOUT_HEAD in stack,
         "stack": stack,
         "death": last_death(stack, memory.last_note),
     }
+    breakers.keep_in(BreakerMemory(mark.breakers_path))
+    over_limit = over_a_limit(story["timed_out"], story["death"])
+    if over_limit and mark.is_at_item:
+        breakers.died_of(mark.last_verifier(), mark.last_begun(), over_limit)
     mark.clear()
     return story
 

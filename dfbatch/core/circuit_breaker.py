@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from dfbatch.core.breaker_policy import BreakerPolicy
+from dfbatch.core.breaker_policy import WINDOW_CALLS, BreakerPolicy
+from dfbatch.core.window import FAILED, SLOW
 from dfbatch.errors import IllegalTransition
 
 REFUSED = 0
@@ -78,6 +79,21 @@ class Transition:
     after: BreakerState
     cause: Cause
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPast:
+    """What a breaker was when its process ended. ``retry_at``: monotonic seconds; infinite if it was forced open.
+
+    ``calls``: the newest of its window, as ``Window.calls`` gives them.
+    """
+
+    state: BreakerState
+    retry_at: float = 0.0
+    n_openings: int = 0
+    n_opened_ever: int = 0
+    last_error: str = ""
+    calls: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -207,6 +223,32 @@ class CircuitBreaker:
         if self.state is not _C:
             self._go(_C, Cause.RESET, now, "")
         self._forget()
+
+    def past(self) -> BreakerPast:
+        """What ``resume`` needs to go on from here."""
+        calls = self._window.calls()[-WINDOW_CALLS:]
+        return BreakerPast(self.state, self.retry_at, self.n_openings, self.n_opened_ever, self.last_error, calls)
+
+    def resume(self, past: BreakerPast, now: float) -> None:
+        """Go on, when new, where the breaker of an earlier process ended; one that was half open is probed anew."""
+        for call in past.calls[-WINDOW_CALLS:]:
+            self._window.add(now, bool(call & FAILED), bool(call & SLOW))
+        self.n_opened_ever, self.last_error = past.n_opened_ever, past.last_error
+        if past.state is _C:
+            return
+        self.state = _O
+        self.term += 1
+        self.n_openings = max(1, past.n_openings)
+        self.forced = past.state is _O and past.retry_at == inf
+        self.retry_at = inf if self.forced else min(past.retry_at, now + self.policy.rest_s(self.n_openings, 1.0))
+
+    def adopt(self, policy: BreakerPolicy) -> None:
+        """Go on by this policy. Only for a breaker that was resumed, before the first call."""
+        self.policy = policy
+        self._slow_after_s = inf if policy.slow_after_s is None else policy.slow_after_s
+        self._window = policy.window()
+        if self.state is _H:
+            self._permits = policy.probes
 
     def level(self, now: float) -> Level:
         """What the window of a closed breaker says."""

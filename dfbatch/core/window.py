@@ -8,6 +8,9 @@ TIME_SLOTS = 20
 """A time window forgets a twentieth of itself at a time."""
 
 
+FAILED, SLOW = 1, 2
+
+
 class Window(Protocol):
     """``n`` calls, of which ``failed`` failed and ``slow`` were slow; a call may be both."""
 
@@ -25,6 +28,10 @@ class Window(Protocol):
 
     def clear(self) -> None: ...
 
+    def calls(self) -> tuple[int, ...]:
+        """Those that can be told one by one, the newest last: the sum of FAILED and SLOW each."""
+        ...
+
 
 class CountWindow:
     """The last ``size`` calls."""
@@ -40,6 +47,10 @@ class CountWindow:
 
     def roll(self, now: float) -> None:
         """Nothing gets too old."""
+
+    def calls(self) -> tuple[int, ...]:
+        end = self._at + len(self._ring)
+        return tuple(self._ring[k % len(self._ring)] for k in range(end - self.n, end))
 
     def add(self, now: float, failed: bool, slow: bool) -> None:
         ring, at = self._ring, self._at
@@ -70,6 +81,10 @@ class TimeWindow:
         self._counts = [[0, 0, 0] for _ in range(TIME_SLOTS)]
         self._slot: int | None = None
         self.n = self.failed = self.slow = 0
+
+    def calls(self) -> tuple[int, ...]:
+        """Only counts of a while are known."""
+        return ()
 
     def roll(self, now: float) -> None:
         slot = int(now // self._width)

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from dfbatch.actors.position_mark import PositionMark, marks_folder
+from dfbatch.core.death import CONSTRUCTING
 
 ROOT = Path(__file__).parents[3]
 
@@ -71,3 +74,20 @@ def test_marks_are_for_their_user_only(tmp_path, monkeypatch):
     mark = PositionMark(folder, "w")
     assert stat.S_IMODE(mark.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_the_verifier_of_the_last_chunk_is_known_and_how_far_it_came(tmp_path):
+    mark = PositionMark(tmp_path, "w")
+    assert (mark.last_verifier(), mark.last_begun(), mark.is_at_item) == ("", 0, False)
+    mark.begin("f" * 64, np.arange(40, 50))
+    mark.cells[0], mark.cells[1] = 7, 43
+    again = PositionMark(tmp_path, "w")
+    assert (again.last_verifier(), again.last_begun(), again.is_at_item) == ("f" * 64, 3, True)
+    again.begin("k3f2m9qx", np.array([40, 43]))
+    assert (again.last_verifier(), again.last_begun()) == ("k3f2m9qx", 0), "jobs with gaps between them"
+    again.begin("x" * 500, np.array([43]))
+    assert again.last_verifier() == "x" * 128
+    again.cells[1] = CONSTRUCTING
+    assert (again.is_at_item, again.last_begun()) == (False, 0)
+    again.clear()
+    assert again.last_begun() == 0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfbatch.core.window import TIME_SLOTS, CountWindow, TimeWindow
+from dfbatch.core.window import FAILED, SLOW, TIME_SLOTS, CountWindow, TimeWindow
 
 CALLS = st.lists(st.tuples(st.floats(0, 3), st.booleans(), st.booleans()), max_size=120)
 """Seconds since the call before, whether it failed, whether it was slow."""
@@ -65,3 +65,13 @@ def test_a_window_can_be_cleared(window: Any) -> None:
     assert counts(window) == (0, 0, 0)
     window.add(1.0, False, False)
     assert counts(window) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 4, 11])
+def test_the_calls_of_a_count_window_are_told_in_their_order(n):
+    window = CountWindow(4)
+    given = [(k % 3 == 0) + 2 * (k % 2) for k in range(n)]
+    for call in given:
+        window.add(0.0, bool(call & FAILED), bool(call & SLOW))
+    assert window.calls() == tuple(given[-4:])
+    assert TimeWindow(1.0).calls() == ()
