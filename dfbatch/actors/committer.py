@@ -130,8 +130,11 @@ class Committer:
                 many = sum(p.n_rows for p in self._pending) > MANY_ROWS
                 due = self._pending[0].since + (GATHER_MANY_S if many else GATHER_S)
                 if self._stopping or now >= due or any(p.urgent for p in self._pending):
-                    batch = [p for p in self._pending if not p.lazy or now >= p.since + GATHER_S or self._stopping]
-                    self._pending = [p for p in self._pending if p not in batch]
+                    batch: list[Pending] = []
+                    left: list[Pending] = []
+                    for p in self._pending:
+                        (batch if not p.lazy or now >= p.since + GATHER_S or self._stopping else left).append(p)
+                    self._pending = left
                     return batch
                 self._condition.wait(timeout=due - now)
 

@@ -1,6 +1,7 @@
 """The thread that makes rows durable: many reports in one commit, none of them lost."""
 
 import threading
+import time
 
 import pyarrow as pa
 import pytest
@@ -104,6 +105,22 @@ def test_reports_that_come_while_it_writes_share_the_next_commit(committer, writ
     news.wait(2)
     assert [values_of(group) for group in writer.groups] == [[0], list(range(1, 50))]
     assert news.done[1].tags == list(range(1, 50))
+
+
+def test_an_outage_with_very_many_reports_does_not_hold_up_those_who_bring_more(committer, writer, news):
+    writer.door.clear()
+    committer.put(Pending(rows(-1), "first", 1, urgent=True))
+    while not writer.n_calls:
+        threading.Event().wait(0.001)
+    with committer._condition:
+        committer._pending = [Pending(dict, k, lazy=k % 2 == 0) for k in range(40_000)]
+    begin = time.monotonic()
+    writer.door.set()
+    news.wait()
+    committer.put(Pending(rows(2), "urgent", 1, urgent=True))
+    assert time.monotonic() - begin < 5.0, "the lock was held while each was compared with each"
+    while sum(len(done.tags) for done in news.done) < 40_002:
+        news.wait()
 
 
 def test_rows_nobody_waits_for_are_committed_soon_anyway(committer, writer, news):
