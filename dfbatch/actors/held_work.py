@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 
 import numpy as np
@@ -17,6 +17,8 @@ CAPACITY = 2
 """Chunks held at one time: the one that runs and the one fetched ahead."""
 ASK_AGAIN_S = 0.25
 """With something to run, a manager that had nothing more is not asked again at once."""
+EARLY_KEPT = 64
+"""Recalls of chunks that are not here yet, the newest."""
 PASSING = frozenset({"paused", "queue paused", "yield"})
 """Reasons of a recall that leave the item at hand alone; all others mean that its outcome is not wanted."""
 
@@ -31,6 +33,8 @@ class HeldWork:
         self._stopping = stopping
         self._waiting: deque[Chunk] = deque()
         self._recalled: dict[int, str] = {}
+        self._early: OrderedDict[int, str] = OrderedDict()
+        """Recalls that overtook their chunk: heartbeats and exchanges are answered on two ways."""
         self._sending = False
         self._last_work = time.monotonic()
 
@@ -116,6 +120,8 @@ class HeldWork:
     def add(self, chunk: Chunk) -> None:
         with self.condition:
             self._waiting.append(chunk)
+            if chunk.lease_id in self._early:
+                self._recalled[chunk.lease_id] = self._early.pop(chunk.lease_id)
             self._last_work = time.monotonic()
             self.condition.notify_all()
 
@@ -142,7 +148,10 @@ class HeldWork:
         with self.condition:
             self.outbox.confirm(control.durable_seq)
             mine = {chunk.lease_id for chunk in self.chunks()}
-            self._recalled.update({k: v for k, v in control.recalled.items() if k in mine})
+            for lease_id, reason in control.recalled.items():
+                (self._recalled if lease_id in mine else self._early)[lease_id] = reason
+            while len(self._early) > EARLY_KEPT:
+                self._early.popitem(last=False)
             self.condition.notify_all()
 
     def take_recalled(self) -> list[Chunk]:

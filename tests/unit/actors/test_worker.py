@@ -7,7 +7,7 @@ import pytest
 from dfbatch.actors import patience as patience_module
 from dfbatch.actors import worker as worker_module
 from dfbatch.actors import worker_calls
-from dfbatch.actors.held_work import HeldWork
+from dfbatch.actors.held_work import EARLY_KEPT, HeldWork
 from dfbatch.actors.messages import Control, Exchange, ExchangeReply, HelloReply
 from dfbatch.actors.outbox import MOST_UNCONFIRMED, Outbox
 from dfbatch.actors.patience import Patience
@@ -306,6 +306,24 @@ def test_a_recall_concerns_the_rest_and_only_a_cancel_the_item_at_hand(make_chun
     assert work.is_cancelled(chunk) is cancelled
     assert work.next_chunk() is chunk
     assert work.finish(chunk) == reason
+
+
+def test_a_recall_that_overtakes_its_chunk_is_not_forgotten(make_chunk):
+    """The heartbeat is answered while the exchange is still reading the items of the chunk."""
+    work = HeldWork(threading.Event())
+    work.obey(Control(1, recalled={3: "yield"}))
+    chunk = make_chunk([1, 2], lease_id=3)
+    work.add(chunk)
+    assert work.is_recalled(chunk)
+    assert work.take_recalled() == [chunk]
+    assert work.holds_no_chunk()
+
+
+def test_recalls_of_chunks_that_never_come_are_forgotten(make_chunk):
+    work = HeldWork(threading.Event())
+    for lease_id in range(10_000):
+        work.obey(Control(1, recalled={lease_id: "yield"}))
+    assert len(work._early) == EARLY_KEPT
 
 
 def test_an_exchange_is_plain_data():
