@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,8 @@ from dfbatch.ledger.schemas import EVENTS
 
 KIND = "breaker"
 """The kind of the rows in ``events``."""
+ORDER_KIND = "breaker_order"
+"""That of the rows with an operator's word."""
 TURNS_PER_S = 20.0
 TURNS_AT_ONCE = 1_000.0
 
@@ -44,6 +46,16 @@ class BreakerBook:
         newest = max((t.seq for t in news), default=turn)
         self._seen[worker] = (incarnation, max(number, report.number), newest)
         return (_seen(report, now_mono) if report.number > number else None), self._bounded(news, now_mono)
+
+    def recall_orders(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """What the operator said in earlier lives of the manager; ``rows`` of ``events``, in order.
+
+        With the same times, so that workers who have obeyed do not obey again.
+        """
+        for row in rows:
+            if row["kind"] == ORDER_KIND:
+                detail = row["detail"]
+                self.orders[detail["dependency"]] = (detail.get("at", row["at"].timestamp()), detail["order"])
 
     def forget(self, worker: str) -> None:
         self._seen.pop(worker, None)

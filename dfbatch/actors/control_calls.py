@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dfbatch.actors.breaker_book import ORDER_KIND
 from dfbatch.actors.breakers import FORCE_OPEN, RESET
 from dfbatch.actors.recovering import encode_ranges, stop_detail
 from dfbatch.actors.submit_calls import SubmitCalls
@@ -61,8 +62,9 @@ class ControlCalls(SubmitCalls):
         await self.ready_to_write()
         if order not in (FORCE_OPEN, RESET):
             raise InvalidInput("order", f"{order!r} is nothing that a breaker obeys", "Give force_open or reset")
-        await self.noted("breaker_order", None, {"dependency": name, "order": order})
-        self.breaker_book.orders[name] = (self.now().wall, order)
+        at = self.now().wall
+        await self.noted(ORDER_KIND, None, {"dependency": name, "order": order, "at": at})
+        self.breaker_book.orders[name] = (at, order)
 
     async def set_priority(self, batch_id: str, priority: int) -> None:
         """Serve the batch with another priority from now on; greater is sooner."""

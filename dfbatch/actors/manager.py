@@ -116,6 +116,7 @@ class Manager(RetentionCalls, WatchCalls, WorkerCalls, HealthCalls):
         self.state.keys.update(opened.recovered.keys)
         self.requests.update(opened.recovered.requests)
         self._replay_queues(opened, now)
+        self.breaker_book.recall_orders(opened.recovered.queue_events)
         self.begin_sampling(opened)
         interrupted = opened.interrupted and not self.config.resume
         self.note("manager_started", detail={"pid": os.getpid(), "host": socket.gethostname()})

@@ -76,3 +76,22 @@ def test_an_operator_takes_a_dependency_out_of_service_and_puts_it_back(life, sw
     assert [t["cause"] for t in told] == ["forced open", "reset"]
     orders = [json.loads(row["detail"])["order"] for row in rows if row["kind"] == "breaker_order"]
     assert orders == ["force_open", "reset"]
+
+
+def test_a_dependency_out_of_service_stays_so_when_the_manager_is_restarted(life, switch, start_worker, until, tmp_path):
+    """A worker that starts later hears of it from a manager that was not there when it was said."""
+    one = life(workers=(0, 0))
+    one.client.breaker("file").force_open()
+    one.client.breaker("other").force_open()
+    one.client.breaker("other").reset()
+    said = dict(one.manager.breaker_book.orders)
+    one.crash()
+    switch.life = two = life(workers=(0, 0))
+    assert two.manager.breaker_book.orders == said, "workers who have obeyed would obey again"
+    start_worker(switch)
+    path = tmp_path / "service"
+    path.write_text("1000")
+    batch = two.client.map(NeedsFile, range(40), {"path": str(path)})
+    until(lambda: batch.status == "stalled", WAIT_S)
+    two.client.breaker("file").reset()
+    assert len(batch.results(90)) == 40
