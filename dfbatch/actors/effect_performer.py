@@ -218,7 +218,7 @@ class EffectPerformer(ReuseCalls):
                     total += tag.counts
                     if tag.batch_id in self.desks:
                         self.tallies.durable(self.desks[tag.batch_id].row["queue"], tag.counts)
-                if tag.worker is not None:
+                if tag.worker is not None and tag.worker in self.state.workers:
                     self.durable_seq[tag.worker] = max(self.durable_seq.get(tag.worker, 0), tag.seq)
                     self.wake(tag.worker)
         if done.error is not None:

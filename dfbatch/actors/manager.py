@@ -172,11 +172,12 @@ class Manager(RetentionCalls, WatchCalls, WorkerCalls, HealthCalls):
                 _logger.exception("A tick failed")
 
     def _release_desks(self) -> None:
-        """Desks of batches that left the state's memory."""
+        """Desks of batches, and what is kept of workers, that left the state's memory."""
         batches = self.state.batches
         for batch_id in [b for b in self.desks if b not in batches]:
             del self.desks[batch_id]
         self.forget_logs()
+        self.forget_gone_workers()
         self.step_book.expire(
             self.now().wall,
             lambda b, k: b not in batches or bool(batches[b].jobs.state[k] >= FIRST_TERMINAL_CODE),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 
 import numpy as np
 import pyarrow as pa
@@ -29,13 +30,14 @@ from dfbatch.core import effects as fx
 from dfbatch.core import events
 from dfbatch.core.books import LEASE_TERM_S
 from dfbatch.core.death import CONSTRUCTING
-from dfbatch.errors import ManagerRecovering
+from dfbatch.errors import DfbatchError, ManagerRecovering
 
 PARK_S = 10.0
 KEEP_BEAT_S = 0.9
 FEW_JOBS = 16
 MOST_BACKLOG_ROWS = 3_000_000
 """Rows that may wait for the ledger; beyond it nothing is leased, so memory stays bounded."""
+_logger = logging.getLogger("dfbatch.manager")
 
 
 class WorkerCalls(LogCalls):
@@ -44,18 +46,19 @@ class WorkerCalls(LogCalls):
     async def hello(self, message: Hello) -> HelloReply:
         """A worker starts, or meets this manager for the first time. Its outcomes come first, then its leases."""
         await self.ready_for_workers()
-        name = message.worker
+        await self._know_types(message.outcomes)
+        uris = await self._uris_of_hung(message)
+        name = message.worker  # from here to the end nothing comes between
         known = self.state.workers.get(name)
         if known is None or known.incarnation != message.incarnation:
             self.durable_seq[name] = 0
             self.recalls.pop(name, None)
         self.pids[name] = message.pid
         self.wakes.setdefault(name, asyncio.Event())
-        await self._know_types(message.outcomes)
         for outcomes in message.outcomes:
             self._take(name, outcomes)
-        if message.timed_out and message.mark is not None and message.mark[1] != CONSTRUCTING and message.n_marked == 1:
-            self._charge_timeout(name, message.mark, message.stack)
+        if message.mark is not None and _hung(message):
+            self._charge_timeout(name, message.mark, message.stack, uris)
         held = tuple(events.HeldLease(h.lease_id, h.batch_id, h.indices, h.generation, h.solo) for h in message.held)
         effects = self.state.handle(
             events.WorkerHello(
@@ -117,11 +120,8 @@ class WorkerCalls(LogCalls):
         if known is not None and known.incarnation != incarnation:
             return  # another process works under this name by now
         self.perform(self.state.handle(events.WorkerLeft(worker, incarnation), self.now()))
-        self.wake(worker)
-        for memory in (self.wakes, self.recalls, self.durable_seq, self.beats, self.pids):
-            memory.pop(worker, None)
+        self._forget_worker(worker)
         self.leaving.discard(worker)
-        self.breaker_book.forget(worker)
 
     def worker_died(self, worker: str, incarnation: str | None, cause: str) -> None:
         """News of the pool: the process is gone."""
@@ -129,6 +129,17 @@ class WorkerCalls(LogCalls):
         if known is not None and self.status == "running":
             gone = events.WorkerLost(worker, incarnation or known.incarnation, cause)
             self.perform(self.state.handle(gone, self.now()))
+
+    def forget_gone_workers(self) -> None:
+        """What was kept of those that vanished without a goodbye."""
+        for worker in [w for w in {*self.wakes, *self.recalls, *self.durable_seq} if w not in self.state.workers]:
+            self._forget_worker(worker)
+
+    def _forget_worker(self, worker: str) -> None:
+        self.wake(worker)
+        for memory in (self.wakes, self.recalls, self.durable_seq, self.beats, self.pids):
+            memory.pop(worker, None)
+        self.breaker_book.forget(worker)
 
     def _keep_steps(self, steps: tuple[StepReport, ...]) -> None:
         """Remember the named steps that jobs reported."""
@@ -147,7 +158,21 @@ class WorkerCalls(LogCalls):
             self.event_seq += len(turns)
             self.committer.put(Pending(lambda: {"events": table}, None, len(turns)))
 
-    def _charge_timeout(self, worker: str, mark: tuple[int, int], stack: str) -> None:
+    async def _uris_of_hung(self, message: Hello) -> pa.ChunkedArray | None:
+        """The name of the item that took too long; None for one without. Read beside the event loop."""
+        lease = self.state.leases.get(message.mark[0]) if message.mark is not None and _hung(message) else None
+        if message.mark is None or lease is None or self.desks[lease.batch_id].facts.kind != "verify":
+            return None
+        index, payload = np.array([message.mark[1]], np.int64), self.desks[lease.batch_id].payload
+        try:
+            rows = await asyncio.get_running_loop().run_in_executor(self.readers, payload.slice, index)
+        except (DfbatchError, OSError, pa.ArrowException) as error:
+            # An outcome must not be lost with the name of its item.
+            _logger.error("An item of batch %s that hung is kept without its URI: %s", lease.batch_id, error)
+            return None
+        return rows.column("uri")
+
+    def _charge_timeout(self, worker: str, mark: tuple[int, int], stack: str, uris: pa.ChunkedArray | None) -> None:
         """The last incarnation ended itself because the marked item took too long: that item is charged, and no other.
 
         A lease that this manager does not know was another manager's; its item will show itself again.
@@ -156,12 +181,7 @@ class WorkerCalls(LogCalls):
         if lease is not None and lease.worker == worker:
             jobs, desk = self.state.batches[lease.batch_id].jobs, self.desks[lease.batch_id]
             index = np.array([mark[1]], np.int64)
-            uris = self.readers.submit(desk.payload.slice, index).result().column("uri")
-            story = timed_out(
-                lease, desk.order, index, jobs.generation[index], stack, self.now(),
-                uris if desk.facts.kind == "verify" else None,
-            )  # fmt: skip
-            self._take(worker, story)
+            self._take(worker, timed_out(lease, desk.order, index, jobs.generation[index], stack, self.now(), uris))
 
     def _is_known(self, worker: str, incarnation: str, epoch: int) -> bool:
         known = self.state.workers.get(worker)
@@ -267,3 +287,9 @@ class WorkerCalls(LogCalls):
             leave=worker in self.leaving,
             breaker_orders=dict(self.breaker_book.orders),
         )
+
+
+def _hung(message: Hello) -> bool:
+    """True if the time limit of one item, and of no other in the same call, ended the last process."""
+    mark = message.mark
+    return message.timed_out and mark is not None and mark[1] != CONSTRUCTING and message.n_marked == 1

@@ -78,7 +78,7 @@ def test_an_operator_takes_a_dependency_out_of_service_and_puts_it_back(life, sw
     assert orders == ["force_open", "reset"]
 
 
-def test_a_dependency_out_of_service_stays_so_when_the_manager_is_restarted(life, switch, start_worker, until, tmp_path):
+def test_a_dependency_out_of_service_stays_so_for_the_next_manager(life, switch, start_worker, until, tmp_path):
     """A worker that starts later hears of it from a manager that was not there when it was said."""
     one = life(workers=(0, 0))
     one.client.breaker("file").force_open()

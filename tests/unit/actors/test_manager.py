@@ -2,14 +2,16 @@
 
 import errno
 import threading
+import time
 from concurrent.futures import CancelledError
 from dataclasses import replace
 
 import pytest
 
 import dfbatch
-from dfbatch.actors.messages import Exchange, Hello, Submit
+from dfbatch.actors.messages import Beat, Exchange, Hello, Submit
 from dfbatch.actors.verifier_code import pack
+from dfbatch.core import liveness
 from dfbatch.core.states import BatchState
 from dfbatch.errors import DfbatchError, KeyConflict, ManagerUnavailable, StorageRefused, UnknownId
 from dfbatch.ledger import blobs
@@ -273,8 +275,8 @@ def test_rows_that_no_table_takes_cost_no_other_batch_its_own(life, refuse, unti
 # --------------------------------------------------------------------------------------------------- workers
 
 
-def hello(life, name="w", incarnation="i1", mark=None):
-    return life.link().call("hello", Hello(name, incarnation, "default", "node", 1, __version__, mark=mark))
+def hello(life, name="w", incarnation="i1", **story):
+    return life.link().call("hello", Hello(name, incarnation, "default", "node", 1, __version__, **story))
 
 
 def lease(life, name="w", incarnation="i1"):
@@ -322,6 +324,50 @@ def test_the_goodbye_of_an_earlier_process_does_not_send_its_successor_away(life
     assert [w["worker"] for w in one.client.workers()] == ["w"]
     one.link().call("leave", "w", "i2")
     assert one.client.workers() == []
+
+
+def test_the_manager_answers_while_it_looks_up_the_name_of_an_item_that_hung(life, monkeypatch, until, tmp_path):
+    one = life(workers=(0, 0))
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"hangs")
+    batch = one.client.verify([str(path)])
+    hello(one)
+    chunk = lease(one)
+    payload = one.manager.desks[batch.id].payload
+    read, asked, door = type(payload).slice, threading.Event(), threading.Event()
+
+    def slow(self, indices):
+        asked.set()
+        door.wait(WAIT_S)
+        return read(self, indices)
+
+    monkeypatch.setattr(type(payload), "slice", slow)
+    story = {"mark": (chunk.lease_id, 0), "timed_out": True, "stack": "Timeout ("}
+    said = threading.Thread(target=lambda: hello(one, incarnation="i2", **story), daemon=True)
+    said.start()
+    assert asked.wait(WAIT_S)
+    begin = time.monotonic()
+    assert one.link().call("describe").status == "running"
+    assert time.monotonic() - begin < WAIT_S / 2, "its event loop waited for the storage"
+    door.set()
+    said.join(WAIT_S)
+    reader = one.client._session.reader
+    until(lambda: len(reader.read("attempts", batch_id=batch.id)) == 1)
+    (row,) = reader.read("attempts", batch_id=batch.id).to_pylist()
+    assert (row["job_index"], row["error_type"], row["charged"]) == (0, "ItemTimeout", True)
+
+
+def test_nothing_is_kept_of_a_worker_that_vanished(life, monkeypatch, until):
+    monkeypatch.setattr(liveness, "MARK_GRACE_S", 0.0)
+    one = life(workers=(0, 0))
+    manager = one.manager
+    for k in range(20):
+        hello(one, f"w{k}")
+        one.link().call("heartbeat", Beat(f"w{k}", "i1", manager.state.epoch, (), (), None, 0))
+    assert len(manager.wakes) == len(manager.beats) == len(manager.pids) == 20
+    for k in range(20):
+        one._loop.call_soon_threadsafe(manager.worker_died, f"w{k}", "i1", "its node is gone")
+    until(lambda: not any((manager.wakes, manager.recalls, manager.durable_seq, manager.beats, manager.pids)))
 
 
 def test_a_chunk_whose_items_cannot_be_read_goes_back(life, monkeypatch):
