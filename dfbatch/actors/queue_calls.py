@@ -22,11 +22,13 @@ from dfbatch.core.dead_letters import dead_letters
 from dfbatch.core.policy import QueuePolicy
 from dfbatch.core.ready import Indices
 from dfbatch.core.submitting import check_length
-from dfbatch.errors import DfbatchError, UnknownId
+from dfbatch.errors import DfbatchError, StorageRefused, UnknownId
 from dfbatch.ledger.columns import numbers, sort_by_key
 from dfbatch.ledger.dead_letters import KEY_COLUMNS, common_rows, dead_letter_rows, split_by_batch
 from dfbatch.ledger.recovery import recover_batches
 
+ROWS_PATIENCE_S = 5.0
+"""A redrive or purge waits for outcomes that are on their way to the ledger, unless none arrives for so long."""
 _AT_ONCE = 64
 """Batches that are read back together."""
 _TRIES = 5
@@ -109,10 +111,7 @@ class QueueCalls(ControlCalls):
             if batch_id not in self.state.batches:
                 await self._bring_back(batch_id)
             batch = self.state.batch(batch_id)
-            while batch.jobs.n_open == 0 and batch.jobs.n_terminal > int(batch.durable.sum()):
-                # The last outcomes are on their way to the ledger; what is not there cannot be redriven.
-                await asyncio.sleep(0.02)
-            await await_rows_of(self.state, batch_id, indices)
+            await self._await_rows(batch_id, indices, to_the_last=True)
             can = control.redrivable(self.state, batch_id)
             chosen = can if indices is None else np.intersect1d(can, indices)
             await self._begin_again(batch.spec.queue, {batch_id: chosen} if len(chosen) else {}, request)
@@ -147,7 +146,7 @@ class QueueCalls(ControlCalls):
             raise UnknownId(f"There is no queue '{queue}' in this ledger. Queues: {there}.")
         given = split_by_batch(sort_by_key(keys.select(list(KEY_COLUMNS))))
         for batch_id, mine in given.items():
-            await await_rows_of(self.state, batch_id, numbers(mine.column("job_index")))
+            await self._await_rows(batch_id, numbers(mine.column("job_index")))
         shelved = [b for b in given if b in self.state.shelved and self.state.shelved[b].queue == queue]
         in_ledger: dict[str, pa.Table] = {}
         if shelved:
@@ -164,6 +163,32 @@ class QueueCalls(ControlCalls):
             elif batch_id in in_ledger:
                 chosen[batch_id] = numbers(common_rows(in_ledger[batch_id], mine).column("job_index"))
         return {batch_id: indices for batch_id, indices in chosen.items() if len(indices)}
+
+    async def _await_rows(self, batch_id: str, indices: Indices | None, to_the_last: bool = False) -> None:
+        """What is not in the ledger yet can be neither redriven nor purged. Raises StorageRefused if nothing arrives.
+
+        ``to_the_last``: if every job has ended, wait for all of them.
+        """
+        batch = self.state.batches.get(batch_id)
+        if batch is None:
+            return
+
+        async def rows() -> None:
+            while to_the_last and batch.jobs.n_open == 0 and batch.jobs.n_terminal > int(batch.durable.sum()):
+                await asyncio.sleep(0.02)
+            await await_rows_of(self.state, batch_id, indices)
+
+        waiting, n_durable = asyncio.ensure_future(rows()), int(batch.durable.sum())
+        while not (await asyncio.wait({waiting}, timeout=ROWS_PATIENCE_S))[0]:
+            n_before, n_durable = n_durable, int(batch.durable.sum())
+            if n_durable == n_before:
+                # Other changes wait behind this one, those of other batches too.
+                waiting.cancel()
+                raise StorageRefused(
+                    f"The ledger has not taken the last outcomes of batch {batch_id} yet, so nothing was changed. "
+                    f"See client.health(), and try again in a moment."
+                )
+        waiting.result()
 
     async def _begin_again(self, queue: str, chosen: dict[str, Indices], request: str) -> int:
         """The next generation of these jobs: checked, durable, and then carried out."""

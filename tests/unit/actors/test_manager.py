@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 import dfbatch
+from dfbatch.actors import queue_calls
 from dfbatch.actors.messages import Beat, Exchange, Hello, Submit
 from dfbatch.actors.verifier_code import pack
 from dfbatch.core import liveness
@@ -243,7 +244,7 @@ def test_a_submit_that_storage_refuses_leaves_nothing_behind(life, refuse):
     assert one.client.map(double, [4, 5, 6], key="k").results(WAIT_S).values() == [8, 10, 12]
 
 
-def test_rows_that_no_table_takes_cost_no_other_batch_its_own(life, refuse, until):
+def test_rows_that_no_table_takes_cost_no_other_batch_its_own(life, refuse, until, monkeypatch):
     """A fault of ours in one report must not take those that are committed with it."""
     one = life()
     writer = refuse(one)
@@ -270,6 +271,10 @@ def test_rows_that_no_table_takes_cost_no_other_batch_its_own(life, refuse, unti
         assert batch.results(WAIT_S).values() == [k]
     until(lambda: "no table takes this" in one.client.health()["reason"])
     assert not bad.done()
+    monkeypatch.setattr(queue_calls, "ROWS_PATIENCE_S", 0.5)
+    with pytest.raises(StorageRefused, match=f"last outcomes of batch {bad.id} yet, so nothing was changed"):
+        bad.retry_failed()
+    one.client.queue("q").set_policy(max_length=9)  # stood behind it
 
 
 # --------------------------------------------------------------------------------------------------- workers
