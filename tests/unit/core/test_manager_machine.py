@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,8 @@ from hypothesis.stateful import (
 from dfbatch.core import control, ending, events, leasing, snapshots
 from dfbatch.core import effects as fx
 from dfbatch.core.batch import Batch, BatchSpec, BatchStop
+from dfbatch.core.breaker_seen import CONSTRUCTION, OWN, BreakerSeen
+from dfbatch.core.circuit_breaker import BreakerState
 from dfbatch.core.dead_letters import dead_letters, n_dead_letters
 from dfbatch.core.error_class import ErrorClass
 from dfbatch.core.instant import Instant
@@ -41,6 +43,8 @@ from dfbatch.errors import InvalidInput, QueueFull
 
 QUEUES = ("alpha", "beta")
 WORKERS = ("ann", "bob", "cid")
+VERIFIERS = ("v1", "v2")
+DEPENDENCIES = ("scorer", "store", OWN, CONSTRUCTION)
 CANCEL = BatchStop(JobState.CANCELLED, BatchState.CANCELLED, "Cancelled by the user.")
 
 
@@ -164,11 +168,12 @@ class Holding:
 
 @dataclass
 class SimWorker:
-    """A worker process. ``met``: it has said hello to the present manager."""
+    """A worker process. ``met``: it has said hello to the present manager. ``breakers`` by verifier and name."""
 
     name: str
     incarnation: str
     met: bool = False
+    breakers: dict[tuple[str, str], BreakerSeen] = field(default_factory=dict)
     held: dict[int, Holding] = field(default_factory=dict)
     unconfirmed: list[Report] = field(default_factory=list)
 
@@ -394,6 +399,40 @@ class World:
         (verdict,) = (e for e in effects if isinstance(e, fx.LeaseVerdicts))
         sim.held = {k: h for k, h in sim.held.items() if k in verdict.kept}
         sim.met = True
+        if sim.breakers:
+            self.show_breakers(sim)
+        assert self.state.workers[sim.name].breakers == tuple(sim.breakers.values()), "of another process"
+
+    def show_breakers(self, sim: SimWorker) -> None:
+        """Who waits for work must hear of it when something rests no more."""
+        blocked = {k for k, b in self.blocking(self.state.workers[sim.name].breakers)}
+        effects = self.tell(events.BreakersSeen(sim.name, tuple(sim.breakers.values())))
+        freed = blocked.difference(k for k, b in self.blocking(sim.breakers.values()))
+        assert not freed or any(isinstance(e, fx.WorkAvailable) for e in effects)
+
+    def set_breaker(self, sim: SimWorker, verifier: str, name: str, state: BreakerState, **more: Any) -> None:
+        given = {"retry_at": self.now.mono, "probes": 1, "blocks": True, **more}
+        sim.breakers[verifier, name] = BreakerSeen(verifier, name, state, **given)
+
+    @staticmethod
+    def blocking(breakers: Iterable[BreakerSeen]) -> Iterator[tuple[tuple[str, str], BreakerSeen]]:
+        for breaker in breakers:
+            if breaker.blocks and breaker.state is not BreakerState.CLOSED:
+                yield (breaker.verifier, breaker.name), breaker
+
+    def obstacles(self, worker: str, batch: Batch) -> list[BreakerSeen]:
+        """What the worker said that keeps it from the batch; a construction counts where it once worked."""
+        if worker not in self.workers:
+            return []
+        found = [b for _, b in self.blocking(self.workers[worker].breakers.values())]
+        found = [b for b in found if b.verifier == batch.spec.verifier]
+        return [b for b in found if b.name != CONSTRUCTION or batch.n_success_ever]
+
+    def is_resting(self, worker: str, batch: Batch) -> bool:
+        obstacles = self.obstacles(worker, batch)
+        leases = self.state.workers[worker].leases.values()
+        at_it = any(self.state.batches[x.batch_id].spec.verifier == batch.spec.verifier for x in leases)
+        return any(self.now.mono < b.retry_at for b in obstacles) or (bool(obstacles) and at_it)
 
     def request(self, sim: SimWorker) -> bool:
         self.hear_what_is_durable(sim)
@@ -443,6 +482,22 @@ class World:
                 before[e.indices] += (e.error_class != ErrorClass.NONE) & (e.error_class != ErrorClass.BREAKER_OPEN)
             assert (batch.jobs.attempts == before).all(), "charged for something else"
 
+    def lose_dependency(self, sim: SimWorker, verifier: str, name: str, rest_s: float) -> None:
+        """All that the worker has of the verifier comes back, with the news that its breaker is open."""
+        self.set_breaker(sim, verifier, name, BreakerState.OPEN, retry_at=self.now.mono + rest_s, probes=2)
+        self.show_breakers(sim)
+        for lease_id, held in list(sim.held.items()):
+            if self.ledger.specs[held.batch_id].verifier == verifier:
+                self.report(sim, lease_id, dict.fromkeys(held.left, int(ErrorClass.BREAKER_OPEN)))
+
+    def recover_dependencies(self, sim: SimWorker) -> None:
+        """Everything is back: what has rested is probed with what the worker got, and closes."""
+        for key, breaker in self.blocking(list(sim.breakers.values())):
+            probed = any(self.ledger.specs[h.batch_id].verifier == key[0] for h in sim.held.values())
+            if probed or breaker.retry_at == float("inf"):
+                self.set_breaker(sim, *key, BreakerState.CLOSED)
+        self.show_breakers(sim)
+
     def hear_what_is_durable(self, sim: SimWorker) -> None:
         sim.unconfirmed = [report for report in sim.unconfirmed if not report.durable]
 
@@ -470,6 +525,7 @@ class World:
         self.check_deaths(before, alone)
         self.check_silent_are_missed()
         self.check_shared_out()
+        self.check_standing_still_is_told()
 
     # ------------------------------------------------------------------------------ checks
 
@@ -546,6 +602,15 @@ class World:
                 could = any(leasing.may_lease(self.state, taker, batch, self.now) for taker in idle)
                 assert rests or not could, "a worker waits beside a chunk that could be shared"
 
+    def check_standing_still_is_told(self) -> None:
+        """A batch that no worker could get on with, because of a dependency, is stalled and says why."""
+        workers = self.state.live_workers("default")
+        for batch in self.state.batches.values():
+            rests = batch.paused is not None or batch.stopping is not None or self.now.mono < batch.starts_at
+            stands = bool(workers) and all(self.obstacles(worker.name, batch) for worker in workers)
+            if stands and not rests and batch.finished_as is None:
+                assert batch.stalled, "nobody is told that a dependency is away"
+
     def check_ended(self, effect: fx.BatchEnded) -> None:
         """A batch has ended when, and only when, each of its jobs has its row in the ledger."""
         generation = self.ledger.generation(effect.batch_id)
@@ -574,6 +639,7 @@ class World:
             and self.now.mono >= b.starts_at
             and not self.state.queue(b.spec.queue).paused
             and leasing.room_left(self.state, b, self.now) > 0
+            and not self.is_resting(worker, b)
             and (self.ordinary_work(b) or (self.suspects_wait(b) and not known.leases))
         ]
 
@@ -587,6 +653,9 @@ class World:
         assert batch in could, "leased from a batch that must rest"
         assert batch.paused is None
         assert batch.stopping is None
+        for breaker in self.obstacles(lease.worker, batch):
+            assert self.now.mono >= breaker.retry_at, "leased to a worker whose breaker is open"
+            assert len(lease.indices) <= breaker.probes, "more probes than permits"
         others = [x for x in self.state.leases.values() if x.batch_id == lease.batch_id and x is not lease]
         live = np.concatenate([self.state.unanswered(x) for x in others]) if others else np.empty(0)
         assert not np.isin(lease.indices, live).any(), "one job under two leases"
@@ -630,7 +699,8 @@ class World:
             if batch.batch_id in self.state.batches:
                 self.tell(events.BatchResumed(batch.batch_id))
                 self.tell(events.FollowersReleased(batch.batch_id, np.arange(len(batch.jobs))))
-        self.workers.setdefault("dot", SimWorker("dot", "dot-0"))
+        if not self.workers:
+            self.workers["dot"] = SimWorker("dot", "dot-0")
         for _ in range(60):
             self.commit_all()
             if all(b.finished_as is not None for b in self.state.batches.values()):
@@ -640,6 +710,7 @@ class World:
                 if not sim.met or sim.name not in self.state.workers:
                     self.hello(sim)
                 while True:
+                    self.recover_dependencies(sim)
                     for lease_id, held in list(sim.held.items()):
                         self.report(sim, lease_id, dict.fromkeys(held.left, 0))
                     if not self.request(sim):
@@ -748,6 +819,7 @@ class ManagerMachine(RuleBasedStateMachine):
             submit_id=f"s{serial}",
             submitted_at=self.world.now.wall,
             sealed=dice.one(True, False),
+            verifier=dice.one(*VERIFIERS),
         )
         try:
             self.world.submit(spec)
@@ -963,6 +1035,30 @@ class ManagerMachine(RuleBasedStateMachine):
             case "leave":
                 del self.world.workers[sim.name]
                 self.world.tell(events.WorkerLeft(sim.name, sim.incarnation))
+
+    @rule(seed=SEEDS, what=st.sampled_from(["open", "open", "half open", "closed", "forced", "outage", "outage"]))
+    def break_circuit(self, seed: int, what: str) -> None:
+        """A dependency of a verifier goes down for a worker, is probed, or comes back."""
+        dice = Dice(seed)
+        sim = self.worker(dice)
+        verifier, name = dice.one(*VERIFIERS), dice.one(*DEPENDENCIES)
+        more = {"probes": dice.number(1, 3), "blocks": dice.one(True, True, True, False)}
+        rest_s = dice.one(0.2, 5.0, 40.0)
+        match what:
+            case "open":
+                self.world.set_breaker(
+                    sim, verifier, name, BreakerState.OPEN, retry_at=self.world.now.mono + rest_s, **more
+                )
+            case "half open" | "closed":
+                for key in sim.breakers:
+                    self.world.set_breaker(sim, *key, BreakerState(what.replace(" ", "_")), **more)
+            case "forced":
+                self.world.set_breaker(sim, verifier, name, BreakerState.OPEN, retry_at=float("inf"), **more)
+            case "outage":
+                self.world.lose_dependency(sim, verifier, name, rest_s)
+        self.world.show_breakers(sim)
+        while self.world.request(sim):
+            pass
 
     @rule(seed=SEEDS, seconds=st.sampled_from([1.5, 4.0]), others_first=st.booleans())
     def hog(self, seed: int, seconds: float, others_first: bool) -> None:
