@@ -16,7 +16,7 @@ import pytest
 from dfbatch.client.client import Client
 
 SLOW_S = 0.3
-BREAKER = {"minimum_calls": 5, "window_calls": 20, "open_s": 1.0, "open_max_s": 2.0, "slow_after_s": SLOW_S / 2}
+BREAKER = {"minimum_calls": 5, "window_calls": 10, "open_s": 0.5, "open_max_s": 1.0}
 CLOSED, OPEN, HALF_OPEN = "closed", "open", "half_open"
 
 
@@ -128,7 +128,7 @@ def test_a_service_that_goes_down_costs_time_and_no_job(
     client: Client, service: Service, until: Callable[..., None]
 ) -> None:
     before = n_events(client)
-    batch = client.map(Scoring, range(900), {"port": service.port, "policy": BREAKER})
+    batch = client.map(Scoring, range(600), {"port": service.port, "policy": BREAKER})
     until(lambda: service.n_answers > 60)
     service.stop()
     until(lambda: batch.status == "stalled", 30)
@@ -137,8 +137,8 @@ def test_a_service_that_goes_down_costs_time_and_no_job(
     assert batch.id in str(client.health())
     assert {w["state"] for w in client.workers() if w["breakers"]} <= {"breaker_open", "running"}
     service.start()
-    assert batch.results(60).values() == [k * k for k in range(900)], "work did not resume by itself"
-    assert batch.counts() == {"succeeded": 900}
+    assert batch.results(60).values() == [k * k for k in range(600)], "work did not resume by itself"
+    assert batch.counts() == {"succeeded": 600}
     assert max(batch.results()["attempts"].to_pylist()) <= 2, "an item was charged for the outage again and again"
     until(lambda: set(breakers_of(client)) == {CLOSED}, 30)
     turns: dict[str, list[dict[str, Any]]] = {}
@@ -156,7 +156,7 @@ def test_a_service_that_gets_slow_is_given_a_rest_too(
     client: Client, service: Service, until: Callable[..., None]
 ) -> None:
     before = n_events(client)
-    batch = client.map(Scoring, range(300), {"port": service.port, "policy": {**BREAKER, "open_s": 0.5}})
+    batch = client.map(Scoring, range(300), {"port": service.port, "policy": {**BREAKER, "slow_after_s": SLOW_S / 2}})
     until(lambda: service.n_answers > 40)
     service.slow_down(SLOW_S)
     until(lambda: OPEN in breakers_of(client), 30)
