@@ -47,6 +47,7 @@ class ChildProcess:
         self._heard = b""
         self._heard_at = self._started_at = time.monotonic()
         self._n_crashes = 0
+        self._is_leaving = False
         self._start_at: float | None = 0.0
         """When it has to be started (monotonic); None while it runs, and after it has left."""
 
@@ -84,12 +85,12 @@ class ChildProcess:
             self._start(now)
 
     def drain(self) -> None:
-        self._start_at = None
+        self._is_leaving, self._start_at = True, None
         self._say(b"drain\n")
 
     def hand_back(self) -> None:
         """Leave at once, with everything given back."""
-        self._start_at = None
+        self._is_leaving, self._start_at = True, None
         self._say(b"now\n")
 
     def kill(self) -> None:
@@ -150,12 +151,14 @@ class ChildProcess:
         self._selector.register(self._report, selectors.EVENT_READ, self)
         self._heard, self._heard_at, self._started_at, self._start_at = b"", now, now, None
         self.pulse = Pulse("starting")
+        if self._is_leaving:
+            self._say(b"drain\n")
 
     def _ended(self, code: int, now: float) -> None:
         while self._report in self._selector.get_map():
             self.hear()
         self._close()
-        if code == LEFT:
+        if code == LEFT or (code == RENEWED and self._is_leaving):
             _logger.info("Worker %s has left", self.name)
         elif code == RENEWED:
             _logger.info("Worker %s makes room for a fresh process", self.name)

@@ -16,7 +16,7 @@ import pytest
 
 from dfbatch.actors import standalone, standalone_process
 from dfbatch.actors.standalone import StandaloneWorker
-from dfbatch.actors.standalone_plan import StandalonePlan
+from dfbatch.actors.standalone_plan import RENEWED, StandalonePlan
 from dfbatch.actors.standalone_process import LONGEST_DELAY_S, restart_delay_s
 from dfbatch.errors import ConnectError, ManagerUnavailable
 
@@ -120,6 +120,22 @@ def test_a_process_that_crashes_is_replaced_under_its_name(play: Callable[..., i
     assert len(names) == 3
     assert len(set(names)) == 2
     assert sorted(restarts) == [0, 1]
+
+
+def test_one_that_crashes_while_it_drains_is_replaced_only_to_tell_of_it(
+    play: Callable[..., int], tmp_path: Path
+) -> None:
+    """The next process of the name says where the last one died, so that its leases need not expire; and it leaves."""
+    script = READY + 'word()\nif n == 1: os.kill(os.getpid(), 11)\ntell(state="stopped")\n'
+    begin = time.monotonic()
+    assert play(script, send(signal.SIGTERM), concurrency=1, grace_s=60.0) == 0
+    assert time.monotonic() - begin < 30, "the replacement was not told to leave"
+    assert len((tmp_path / "starts").read_text().split()) == 2
+
+
+def test_one_that_makes_room_while_it_drains_is_not_replaced(play: Callable[..., int], tmp_path: Path) -> None:
+    assert play(READY + f"word()\nsys.exit({RENEWED})\n", send(signal.SIGTERM), concurrency=1, grace_s=60.0) == 0
+    assert len((tmp_path / "starts").read_text().split()) == 1
 
 
 def test_it_ends_when_all_have_left_by_themselves(play: Callable[..., int]) -> None:
