@@ -119,7 +119,7 @@ def on_redriven(books: Books, event: Redriven, now: Instant) -> list[Effect]:
         books.n_finished_jobs -= len(jobs)
         batch.finished_as = batch.stopping = None
         # What was mended since deserves as many tries as the first time.
-        batch.fingerprint, batch.n_same_fingerprint = None, 0
+        batch.fingerprint, batch.n_same_fingerprint, batch.n_deaths_constructing = None, 0, 0
     batch.set_deadline(now.wall, now)
     batch.ready.append(indices)
     if batch.stopping is not None:

@@ -9,6 +9,7 @@ import pytest
 
 from dfbatch.core import control, events
 from dfbatch.core.batch import BatchStop
+from dfbatch.core.death import CONSTRUCTING
 from dfbatch.core.effects import BatchEnded, BatchReopened, Note, OutcomesDecided, Recall, WorkAvailable
 from dfbatch.core.error_class import ErrorClass as E
 from dfbatch.core.states import BatchState
@@ -193,6 +194,20 @@ def test_a_running_batch_can_be_redriven_in_part(driver: Any) -> None:
     driver.commit()
     effects = driver.tell(events.Redriven("b", array(0)))
     assert not driver.of_kind(BatchReopened, effects)
+    driver.work_off()
+    driver.commit()
+    assert batch.finished_as is BatchState.SUCCEEDED
+
+
+def test_a_verifier_that_killed_its_workers_while_it_was_constructed_gets_all_its_tries_again(driver: Any) -> None:
+    batch = driver.submit(4, max_worker_deaths=2)
+    for _ in range(2):
+        driver.kill(mark=(driver.lease().lease.lease_id, CONSTRUCTING))
+    driver.commit()
+    assert batch.finished_as is BatchState.FAILED
+    driver.tell(events.Redriven("b", control.redrivable(driver.state, "b")))
+    driver.kill(mark=(driver.lease().lease.lease_id, CONSTRUCTING))
+    assert batch.stopping is None
     driver.work_off()
     driver.commit()
     assert batch.finished_as is BatchState.SUCCEEDED
