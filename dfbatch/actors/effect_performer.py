@@ -186,6 +186,8 @@ class EffectPerformer(ReuseCalls):
     def _end_batch(self, effect: fx.BatchEnded) -> None:
         desk = self.desks[effect.batch_id]
         desk.ended.set()
+        if self.status == "running":
+            self.readers.submit(desk.payload.forget)  # the thread that reads them
         detail = {
             "status": effect.state.value,
             "counts": dict(effect.counts),

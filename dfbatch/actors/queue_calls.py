@@ -179,16 +179,18 @@ class QueueCalls(ControlCalls):
             await await_rows_of(self.state, batch_id, indices)
 
         waiting, n_durable = asyncio.ensure_future(rows()), int(batch.durable.sum())
-        while not (await asyncio.wait({waiting}, timeout=ROWS_PATIENCE_S))[0]:
-            n_before, n_durable = n_durable, int(batch.durable.sum())
-            if n_durable == n_before:
-                # Other changes wait behind this one, those of other batches too.
-                waiting.cancel()
-                raise StorageRefused(
-                    f"The ledger has not taken the last outcomes of batch {batch_id} yet, so nothing was changed. "
-                    f"See client.health(), and try again in a moment."
-                )
-        waiting.result()
+        try:
+            while not (await asyncio.wait({waiting}, timeout=ROWS_PATIENCE_S))[0]:
+                n_before, n_durable = n_durable, int(batch.durable.sum())
+                if n_durable == n_before:
+                    # Other changes wait behind this one, those of other batches too.
+                    raise StorageRefused(
+                        f"The ledger has not taken the last outcomes of batch {batch_id} yet, so nothing was changed. "
+                        f"See client.health(), and try again in a moment."
+                    )
+            waiting.result()
+        finally:
+            waiting.cancel()
 
     async def _begin_again(self, queue: str, chosen: dict[str, Indices], request: str) -> int:
         """The next generation of these jobs: checked, durable, and then carried out."""

@@ -68,6 +68,10 @@ class _Column:
         rest = table.select([name for name in self._columns if name != "job_index"])
         self._keep(group, rest.add_column(0, "job_index", index).select(self._columns))
 
+    def forget(self) -> None:
+        self._cache.clear()
+        self._footers, self._groups, self._bytes = {}, [], 0
+
     def _find(self, indices: Int64s, groups: list[_Group]) -> pa.Table | None:
         needed = [
             group
@@ -194,3 +198,9 @@ class PayloadReader:
             self._jobs.seed(table, first_index)
         if self._inputs is not None:
             self._inputs.seed(table, first_index)
+
+    def forget(self) -> None:
+        """Keep nothing in memory; what is asked for later is read from the ledger."""
+        for column in (self._jobs, self._inputs):
+            if column is not None:
+                column.forget()

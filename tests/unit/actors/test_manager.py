@@ -189,6 +189,14 @@ def test_a_streamed_slice_counts_once_however_often_it_is_sent(life):
     assert one.client.attach(batch_id).results(WAIT_S).values() == [2, 4, 6, 8, 10]
 
 
+def test_the_items_of_a_batch_that_has_ended_leave_the_memory_of_the_manager(life, until):
+    one = life()
+    batch = one.client.map(lambda item: len(item), ["x" * 100_000] * 20)
+    payload = one.manager.desks[batch.id].payload
+    assert batch.results(WAIT_S).values() == [100_000] * 20
+    until(lambda: payload._inputs._bytes == 0)
+
+
 def test_what_is_read_back_for_a_second_generation_is_complete(life, make_gate):
     """A batch that left the memory of the manager is redriven from the ledger alone."""
     gate = make_gate()

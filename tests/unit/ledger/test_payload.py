@@ -70,6 +70,18 @@ def test_rows_seeded_at_submit_are_not_read_again(reader, commit, rows, storage)
     assert uris(payload.slice(np.array([7, 9]))) == [f"file:///{A}/7.jpg", f"file:///{A}/9.jpg"]
 
 
+def test_what_is_forgotten_is_read_from_the_ledger_when_it_is_asked_for_again(reader, commit, rows):
+    tables = rows.submit(A, 10)
+    commit(**tables)
+    payload = PayloadReader(reader, A, None)
+    none = pa.nulls(10, pa.string())
+    payload.seed(pa.table({"uri": tables["jobs"]["uri"], "blob": none, "filename": none}), 0)
+    before = payload.slice(np.array([7, 9]))
+    payload.forget()
+    assert payload._jobs._bytes == len(payload._jobs._cache) == 0
+    assert uris(payload.slice(np.array([7, 9]))) == uris(before)
+
+
 def test_seeds_are_forgotten_when_memory_is_short_and_read_from_the_ledger(reader, commit, rows):
     tables = rows.submit(A, 100)
     commit(**tables)
