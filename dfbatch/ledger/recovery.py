@@ -19,9 +19,12 @@ from dfbatch.core.states import JobState
 from dfbatch.ledger.batch_table import detail_of, in_order, latest_rows, without
 from dfbatch.ledger.columns import numbers, take_rows
 from dfbatch.ledger.joining import latest_of
+from dfbatch.ledger.last_words import LOG_EVENT
 from dfbatch.ledger.outcome_tallies import add_tallies
 from dfbatch.ledger.reading import LedgerReader
 
+TOLD_ONLY = [LOG_EVENT, "breaker", "lease_expired", "worker_silent"]
+"""Kinds of events that are for people: there may be very many, and no manager needs them to go on."""
 RESULT_COLUMNS = ("batch_id", "job_index", "generation", "status")
 ATTEMPT_COLUMNS = (
     "batch_id",
@@ -122,7 +125,7 @@ def recover_batches(reader: LedgerReader, batch_ids: Collection[str]) -> list[Re
 
 def _events(reader: LedgerReader, found: Recovered) -> dict[str, list[dict[str, Any]]]:
     of_batch: dict[str, list[dict[str, Any]]] = {}
-    for event in in_order(reader.read("events")).to_pylist():
+    for event in in_order(reader.read("events", expression=~pc.field("kind").isin(TOLD_ONLY))).to_pylist():
         event["detail"] = detail_of(event["detail"])
         batch_id = event["batch_id"]
         if batch_id is None:

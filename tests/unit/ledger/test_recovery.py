@@ -62,6 +62,18 @@ def test_finished_batches_are_only_named_unless_they_were_redriven(storage, comm
     assert found.submit_ids == {A: A, B: B}
 
 
+def test_what_is_only_told_to_people_is_not_read_back(storage, commit, rows):
+    """Logs and breakers make many rows over the years."""
+    commit(**rows.submit(A, 1))
+    for seq, kind in enumerate(("job_log", "breaker", "paused", "lease_expired"), 1):
+        commit(events=rows.event(kind, seq, batch_id=A))
+    for seq, kind in enumerate(("breaker", "queue_changed", "breaker_order", "worker_silent"), 5):
+        commit(events=rows.event(kind, seq))
+    found = recover(LedgerReader(storage))
+    assert [event["kind"] for event in found.batches[0].events] == ["paused"]
+    assert [event["kind"] for event in found.queue_events] == ["queue_changed", "breaker_order"]
+
+
 def test_the_newest_try_of_each_job_comes_back(storage, commit, rows):
     at = dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
     commit(**rows.submit(A, 3))
