@@ -30,16 +30,19 @@ def _who_yields(books: Books, shape: str, now: Instant) -> Worker | None:
     """The worker with the oldest chunk, unless one has just been asked. Nobody is asked twice for one chunk."""
     top = books.order(shape).top_priority()
     workers = books.live_workers(shape)
-    if top is None or not workers or any(not w.leases for w in workers):
+    busy = [w for w in workers if w.leases]
+    if top is None or not busy:
         return None
-    leases = [lease for w in workers for lease in w.leases.values()]
+    leases = [lease for w in busy for lease in w.leases.values()]
     if any(x.recalled_at is not None and now.mono - x.recalled_at < YIELD_PATIENCE_S for x in leases):
         return None
     # A batch that runs somewhere gets on; one that runs nowhere waits for somebody else's chunk.
     urgent = [batch for b in books.order(shape).of_priority(top) if not (batch := books.batches[b]).n_running]
+    # Whoever is free takes it, but for those who serve other queues, or rest because a dependency does.
+    urgent = [b for b in urgent if not any(may_lease(books, w, b, now) for w in workers if not w.leases)]
     willing = [
         w
-        for w in workers
+        for w in busy
         if all(x.recalled_at is None and books.batches[x.batch_id].priority < top for x in w.leases.values())
         and now.mono - _oldest(w) >= YIELD_AFTER_S
         and any(may_lease(books, w, batch, now) for batch in urgent)

@@ -242,6 +242,21 @@ def test_one_worker_is_asked_to_make_room_for_urgent_work(driver: Any) -> None:
     assert driver.lease().lease.batch_id == "urgent"
 
 
+def test_a_free_worker_that_may_not_take_the_urgent_work_does_not_keep_others_from_making_room(driver: Any) -> None:
+    busy_with_lesser_work(driver)
+    driver.hello("other", queues=("something else",))
+    driver.submit(1, "urgent", priority=5)
+    driver.tick()
+    assert [recall.worker for recall in driver.of_kind(Recall)] == ["w"]
+
+
+def test_nobody_makes_room_while_a_free_worker_can_take_the_urgent_work(driver: Any) -> None:
+    busy_with_lesser_work(driver)
+    driver.hello("free")
+    driver.submit(1, "urgent", priority=5)
+    assert not driver.of_kind(Recall, driver.tick())
+
+
 def test_a_chunk_just_begun_is_called_back_a_moment_later(driver: Any) -> None:
     driver.submit(100, "slow")
     driver.lease_of(4)
