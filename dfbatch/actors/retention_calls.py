@@ -15,6 +15,8 @@ from dfbatch.errors import DfbatchError
 from dfbatch.ledger.retention import RetentionRule, due
 
 LOOK_EVERY_S = 60.0
+NOTES_S = 2.0
+"""That a batch has ended is written a moment later; who asks for the retention waits so long for it."""
 _logger = logging.getLogger("dfbatch.manager")
 
 
@@ -44,6 +46,9 @@ class RetentionCalls(QueueCalls):
     async def retire(self) -> int:
         """Retire what is beyond the policies now; returns how many batches. Each leaves a ``retired`` event."""
         await self.ready_to_write()
+        until = asyncio.get_running_loop().time() + NOTES_S
+        while self.committer.backlog_rows and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.01)
         return await self._to_the_end(self._retire())
 
     async def _try_to_retire(self) -> None:
@@ -57,10 +62,8 @@ class RetentionCalls(QueueCalls):
         found = await asyncio.get_running_loop().run_in_executor(None, due, reader, rules, wall) if rules else []
         async with self._changing:
             records = [record for record in found if may_retire(self.state, record["batch_id"])]
-            for record in records[:-1]:
-                self.note("retired", record["batch_id"], record["queue"], detail=record["detail"])
-            for record in records[-1:]:
-                await self.noted("retired", record["batch_id"], record["detail"], record["queue"])
+            # In one go, so that they share commits; a batch leaves memory only when that is durable.
+            await asyncio.gather(*(self.noted("retired", r["batch_id"], r["detail"], r["queue"]) for r in records))
             retire(self.state, [record["batch_id"] for record in records])
             for record in records:
                 self.desks.pop(record["batch_id"], None)

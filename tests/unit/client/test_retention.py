@@ -44,6 +44,16 @@ def test_ended_batches_beyond_the_policy_leave_and_a_record_stays(opened):
     assert client.map(lambda item: item, [5], queue="scans", key="a").wait(20).results().values() == [5]
 
 
+def test_every_batch_that_leaves_has_left_in_the_ledger_too_when_that_is_answered(opened):
+    client = opened
+    gone = {client.map(lambda item: item, [1], queue="scans").wait(20).id for _ in range(4)}
+    client.map(lambda item: item, [1], queue="scans").wait(20)
+    client.queue("scans").set_policy(retention_batches=1)
+    assert client._session.call("retire") == 4
+    retired = client._session.reader.read("events").filter(pc.field("kind") == "retired")
+    assert set(retired["batch_id"].to_pylist()) == gone
+
+
 def test_batches_with_dead_letters_stay_until_these_are_purged_or_redriven(opened):
     client = opened
 
