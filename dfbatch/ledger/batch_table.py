@@ -14,6 +14,8 @@ from dfbatch.core.states import BatchState
 from dfbatch.ledger.columns import numbers, take_rows
 from dfbatch.ledger.schemas import INSTANT
 
+TOLD_ONLY = ["job_log", "breaker", "lease_expired", "worker_silent"]
+"""Kinds of events that are for people: there may be very many, and no state follows from them."""
 _STATUS_AFTER = {
     "redriven": BatchState.RUNNING,
     "resumed": BatchState.RUNNING,

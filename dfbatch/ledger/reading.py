@@ -18,7 +18,7 @@ from dfbatch.errors import LedgerCorrupt, LedgerError
 from dfbatch.ledger import columns as ordering
 from dfbatch.ledger import delta_log
 from dfbatch.ledger.arrow_types import convert
-from dfbatch.ledger.batch_table import with_status
+from dfbatch.ledger.batch_table import TOLD_ONLY, with_status
 from dfbatch.ledger.delta_log import DataFile
 from dfbatch.ledger.joining import join_inputs, join_outputs, select_generation, unified_outputs
 from dfbatch.ledger.layout import check_format, user_tables
@@ -119,7 +119,7 @@ class LedgerReader:
 
     def batches(self) -> pa.Table:
         """The batches, oldest first, with ``status``, ``finished_at`` and ``detail`` (JSON) of their last event."""
-        return with_status(self.read("batches"), self.read("events"))
+        return with_status(self.read("batches"), self.read("events", expression=~pc.field("kind").isin(TOLD_ONLY)))
 
     def tail(
         self, name: str, after_version: int, *, batch_id: str | None = None, columns: Sequence[str] | None = None

@@ -16,15 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfbatch.core.states import JobState
-from dfbatch.ledger.batch_table import detail_of, in_order, latest_rows, without
+from dfbatch.ledger.batch_table import TOLD_ONLY, detail_of, in_order, latest_rows, without
 from dfbatch.ledger.columns import numbers, take_rows
 from dfbatch.ledger.joining import latest_of
-from dfbatch.ledger.last_words import LOG_EVENT
 from dfbatch.ledger.outcome_tallies import add_tallies
 from dfbatch.ledger.reading import LedgerReader
 
-TOLD_ONLY = [LOG_EVENT, "breaker", "lease_expired", "worker_silent"]
-"""Kinds of events that are for people: there may be very many, and no manager needs them to go on."""
 RESULT_COLUMNS = ("batch_id", "job_index", "generation", "status")
 ATTEMPT_COLUMNS = (
     "batch_id",
