@@ -84,4 +84,4 @@ class ControlCalls(SubmitCalls):
         """Keep from ``low`` to ``high`` workers from now on."""
         await self.ready()
         self.pool.set_limits(low, high)
-        self.pool.reconcile(self.workers_wanted())
+        self.adjust_pool()

@@ -49,6 +49,9 @@ class CallTag:
 class EffectPerformer(ReuseCalls):
     """The part of the Manager that carries out effects."""
 
+    pool_error = ""
+    """Why the pool could not be adjusted, the last time that was tried."""
+
     def perform(self, effects: list[fx.Effect]) -> None:
         """Carry out every effect but answers, which the calls pick out themselves."""
         for effect in effects:
@@ -201,6 +204,17 @@ class EffectPerformer(ReuseCalls):
     def workers_wanted(self) -> list[Demand]:
         """Workers for the work that could run now, by shape; the pool keeps them within its limits."""
         return demands(self.state, self.desks, self.now())
+
+    def adjust_pool(self) -> None:
+        """Have the pool follow the work. What it cannot start must cost no submit its answer and no tick its rest."""
+        try:
+            self.pool.reconcile(self.workers_wanted())
+        except Exception as error:
+            if str(error) != self.pool_error:
+                _logger.exception("The pool of workers could not be adjusted")
+            self.pool_error = str(error)
+        else:
+            self.pool_error = ""
 
     def confirm_after_backlog(self, worker: str, seq: int) -> None:
         """Tell the worker that a report without news is settled, once what came before it is durable."""

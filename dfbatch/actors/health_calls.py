@@ -28,7 +28,7 @@ class HealthCalls(MetricsSampler):
         workers = state.workers.values()
         return {
             "status": self.status,
-            "reason": self.reason or state.storage_refusing or "",
+            "reason": self.reason or state.storage_refusing or self._pool_reason(),
             "epoch": state.epoch,
             "version": __version__,
             "uptime_s": now.mono - self.running_since if self.status == "running" else 0.0,
@@ -48,6 +48,12 @@ class HealthCalls(MetricsSampler):
             "duplicates_suppressed": state.duplicates_suppressed,
             "last_sample_age_s": now.mono - self.sampled_at if self.status == "running" else None,
         }
+
+    def _pool_reason(self) -> str:
+        return self.pool_error and (
+            f"Workers cannot be started ({self.pool_error}). "
+            f"Cancel the batch that asks for them, and correct what it needs."
+        )
 
 
 async def _free_bytes(opened: OpenedLedger | None) -> int | None:

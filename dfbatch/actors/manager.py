@@ -161,7 +161,7 @@ class Manager(RetentionCalls, WatchCalls, WorkerCalls, HealthCalls):
             try:
                 self.perform(self.state.handle(events.Tick(), self.now()))
                 self.spare_a_cpu()
-                self.pool.reconcile(self.workers_wanted())
+                self.adjust_pool()
                 self.perform(self.state.handle(events.PoolTroubled(self.pool.troubles()), self.now()))
                 self.keep_reuse_fresh()
                 self._release_desks()

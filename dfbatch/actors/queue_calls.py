@@ -238,7 +238,7 @@ class QueueCalls(ControlCalls):
                     self.perform(effects)
                 else:
                     desk.ended.set()
-        self.pool.reconcile(self.workers_wanted())
+        self.adjust_pool()
 
     async def _read_back(self, batch_ids: list[str]) -> list[Any]:
         """Storage may be out of reach for a moment; what is durable is carried out all the same."""

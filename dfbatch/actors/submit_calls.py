@@ -107,7 +107,7 @@ class SubmitCalls(EffectPerformer):
             self.tallies.of(spec.queue).submitted += spec.n_jobs
             self.hold_followers(spec.batch_id, followers)
             self.perform(effects)
-            self.pool.reconcile(self.workers_wanted())
+            self.adjust_pool()
             arrival.settled.set_result(None)
         finally:
             del self._arriving[spec.batch_id]

@@ -11,6 +11,7 @@ import pytest
 import dfbatch
 from dfbatch.actors import queue_calls
 from dfbatch.actors.messages import Beat, Exchange, Hello, Submit
+from dfbatch.actors.metrics_sampler import SAMPLE_S
 from dfbatch.actors.verifier_code import pack
 from dfbatch.core import liveness
 from dfbatch.core.states import BatchState
@@ -130,6 +131,23 @@ def test_a_manager_that_stops_does_not_say_that_nothing_was_accepted_unless_it_k
     begun.link().call("shutdown", timeout_s=60.0)
     with pytest.raises((ManagerUnavailable, CancelledError)):
         call.result(WAIT_S)
+
+
+def test_a_worker_that_cannot_be_asked_for_costs_neither_submits_nor_ticks(life, monkeypatch, until):
+    """Ray refuses some environments only when an actor is asked for."""
+    one = life(workers=(0, 0))
+
+    def broken(demands):
+        raise TypeError("runtime_env['pip'] must be of type str or List[str]")
+
+    monkeypatch.setattr(one.pool, "reconcile", broken)
+    batch = one.client.map(double, [1], key="k")
+    assert one.client.map(double, [1], key="k").id == batch.id, "its submit is not answered"
+    sampled = one.manager.sampled_at
+    until(lambda: one.manager.sampled_at != sampled, 2 * SAMPLE_S)
+    until(lambda: "runtime_env" in one.client.health()["reason"])
+    monkeypatch.undo()
+    until(lambda: one.client.health()["reason"] == "")
 
 
 def test_the_repeat_of_a_submit_waits_for_its_rows(life, refuse, until):
