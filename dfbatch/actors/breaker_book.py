@@ -19,6 +19,8 @@ KIND = "breaker"
 """The kind of the rows in ``events``."""
 ORDER_KIND = "breaker_order"
 """That of the rows with an operator's word."""
+MOST_ORDERS = 500
+"""They go to every worker with every answer."""
 TURNS_PER_S = 20.0
 TURNS_AT_ONCE = 1_000.0
 
@@ -47,6 +49,13 @@ class BreakerBook:
         self._seen[worker] = (incarnation, max(number, report.number), newest)
         return (_seen(report, now_mono) if report.number > number else None), self._bounded(news, now_mono)
 
+    def order(self, name: str, at: float, order: str) -> None:
+        """The operator's newest word on a dependency; of very many the oldest are forgotten."""
+        self.orders.pop(name, None)
+        self.orders[name] = (at, order)
+        while len(self.orders) > MOST_ORDERS:
+            del self.orders[next(iter(self.orders))]
+
     def recall_orders(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """What the operator said in earlier lives of the manager; ``rows`` of ``events``, in order.
 
@@ -55,7 +64,7 @@ class BreakerBook:
         for row in rows:
             if row["kind"] == ORDER_KIND:
                 detail = row["detail"]
-                self.orders[detail["dependency"]] = (detail.get("at", row["at"].timestamp()), detail["order"])
+                self.order(detail["dependency"], detail.get("at", row["at"].timestamp()), detail["order"])
 
     def forget(self, worker: str) -> None:
         self._seen.pop(worker, None)

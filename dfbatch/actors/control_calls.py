@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dfbatch.actors.breaker_book import ORDER_KIND
-from dfbatch.actors.breakers import FORCE_OPEN, RESET
+from dfbatch.actors.breakers import FORCE_OPEN, LONGEST_NAME, RESET
 from dfbatch.actors.recovering import encode_ranges, stop_detail
 from dfbatch.actors.submit_calls import SubmitCalls
 from dfbatch.core import control, events
@@ -62,9 +62,15 @@ class ControlCalls(SubmitCalls):
         await self.ready_to_write()
         if order not in (FORCE_OPEN, RESET):
             raise InvalidInput("order", f"{order!r} is nothing that a breaker obeys", "Give force_open or reset")
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
+            raise InvalidInput(
+                "breaker",
+                "is no name of a dependency",
+                f"Give the name used in ctx.breaker(), {LONGEST_NAME} characters at most",
+            )
         at = self.now().wall
         await self.noted(ORDER_KIND, None, {"dependency": name, "order": order, "at": at})
-        self.breaker_book.orders[name] = (at, order)
+        self.breaker_book.order(name, at, order)
 
     async def set_priority(self, batch_id: str, priority: int) -> None:
         """Serve the batch with another priority from now on; greater is sooner."""

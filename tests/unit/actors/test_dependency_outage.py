@@ -4,6 +4,11 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
+from dfbatch.actors.breaker_book import MOST_ORDERS, BreakerBook
+from dfbatch.errors import InvalidInput
+
 WAIT_S = 30.0
 
 
@@ -95,3 +100,22 @@ def test_a_dependency_out_of_service_stays_so_for_the_next_manager(life, switch,
     until(lambda: batch.status == "stalled", WAIT_S)
     two.client.breaker("file").reset()
     assert len(batch.results(90)) == 40
+
+
+@pytest.mark.parametrize("name", ["", "x" * 101])
+def test_what_is_no_name_of_a_dependency_is_refused(life, name):
+    """An order goes to every worker with every answer."""
+    with pytest.raises(InvalidInput, match="no name of a dependency"):
+        life(workers=(0, 0)).link().call("order_breaker", name, "reset")
+
+
+def test_of_very_many_orders_the_newest_are_kept():
+    book = BreakerBook()
+    book.order("again", 0.0, "force_open")
+    for k in range(MOST_ORDERS - 1):
+        book.order(f"d{k}", float(k), "force_open")
+    book.order("again", 1e6, "reset")
+    book.order("one more", 1e6, "reset")
+    assert len(book.orders) == MOST_ORDERS
+    assert book.orders["again"] == (1e6, "reset")
+    assert "d0" not in book.orders
