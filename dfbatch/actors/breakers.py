@@ -107,9 +107,17 @@ class WorkerBreakers:
                 self._present[name].hurts = True
         self._look()
 
-    def n_opened(self) -> dict[str, int]:
-        """How often each breaker of the present verifier has opened so far."""
-        return {name: breaker.rules.n_opened_ever for name, breaker in list(self._present.items())}
+    def so_far(self) -> dict[str, tuple[int, int]]:
+        """How often each breaker of the present verifier has opened, and was called or refused."""
+        found = [(name, breaker.rules) for name, breaker in list(self._present.items())]
+        return {name: (rules.n_opened_ever, rules.counts.n_calls) for name, rules in found}
+
+    def done_without(self, before: Mapping[str, tuple[int, int]]) -> None:
+        """A chunk succeeded. Dependencies that it did not call and that still await probes do not hold it up."""
+        for name, breaker in list(self._present.items()):
+            uncalled = breaker.rules.counts.n_calls == before.get(name, (0, -1))[1]
+            if uncalled and breaker.state is BreakerState.HALF_OPEN:
+                breaker.hurts = False
 
     def observe(self, n_fine: int, n_failed: int, error: str) -> None:
         """The verifier's own breaker: so many items ended, of which some by no fault of theirs."""

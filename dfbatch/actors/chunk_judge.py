@@ -30,12 +30,15 @@ class ChunkJudge:
     def __init__(self, breakers: WorkerBreakers, verifier: str) -> None:
         self._breakers = breakers
         breakers.begin(verifier)
-        self._opened_before = breakers.n_opened()
+        self._before = breakers.so_far()
 
     def sift(self, reports: Iterable[Outcomes]) -> Iterator[Outcomes]:
         held: list[Outcomes] = []
+        n_fine = n_rows = 0
         for report in reports:
             self._watch(report)
+            n_rows += len(report.indices)
+            n_fine += int(np.count_nonzero(report.error_class == ErrorClass.NONE))
             waits = _counted_rows(report)
             if not len(waits):
                 yield report
@@ -46,6 +49,8 @@ class ChunkJudge:
                 yield rows_of(report, rest)
         for report in held:
             yield self._judged(report)
+        if n_rows and n_fine == n_rows:
+            self._breakers.done_without(self._before)
 
     def _watch(self, report: Outcomes) -> None:
         """The verifier's own breaker looks on."""
@@ -61,8 +66,8 @@ class ChunkJudge:
 
     def _judged(self, report: Outcomes) -> Outcomes:
         """The held rows with their class; ``BREAKER_OPEN`` is not charged."""
-        before, after = self._opened_before, self._breakers.n_opened()
-        opened = {name for name, n in after.items() if n > before.get(name, 0)}
+        after = self._breakers.so_far()
+        opened = {name for name, (n, _) in after.items() if n > self._before.get(name, (0, 0))[0]}
         assert report.failures is not None
         names = report.failures.column("dependency").to_pylist()
         back = np.array([bool(opened.intersection((text or OWN).split("\n"))) for text in names])

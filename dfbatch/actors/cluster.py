@@ -167,7 +167,8 @@ def start_manager(config: ManagerConfig) -> ManagerLink:
         num_cpus=0,
         max_restarts=-1,
         max_task_retries=0,
-        max_concurrency=1000,
+        # Every worker keeps a call or two waiting here; they must leave room for those of clients.
+        max_concurrency=10_000,
         enable_task_events=False,
         scheduling_strategy=_near_the_head(),
     ).remote(config)

@@ -37,6 +37,7 @@ class RowsTag:
     counts: Any
     worker: str | None = None
     seq: int = 0
+    incarnation: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +144,7 @@ class EffectPerformer(ReuseCalls):
         node = worker.node if worker else ""
         self._put(
             lambda: rows_of_taken(desk.facts, effect, node),
-            RowsTag(effect.batch_id, counts, effect.worker, outcomes.seq),
+            RowsTag(effect.batch_id, counts, effect.worker, outcomes.seq, worker.incarnation if worker else ""),
             len(effect.positions),
             lambda error: bare_rows(desk.facts, effect, node, error),
         )
@@ -218,7 +219,9 @@ class EffectPerformer(ReuseCalls):
 
     def confirm_after_backlog(self, worker: str, seq: int) -> None:
         """Tell the worker that a report without news is settled, once what came before it is durable."""
-        tag = RowsTag("", np.zeros(len(JobState), np.int64), worker, seq)
+        known = self.state.workers.get(worker)
+        none = np.zeros(len(JobState), np.int64)
+        tag = RowsTag("", none, worker, seq, known.incarnation if known else "")
         self.committer.put(Pending(dict, tag))
 
     def on_committed(self, done: Done) -> None:
@@ -234,7 +237,9 @@ class EffectPerformer(ReuseCalls):
                     total += tag.counts
                     if tag.batch_id in self.desks:
                         self.tallies.durable(self.desks[tag.batch_id].row["queue"], tag.counts)
-                if tag.worker is not None and tag.worker in self.state.workers:
+                known = self.state.workers.get(tag.worker or "")
+                # A process that took the name over counts its reports anew.
+                if tag.worker is not None and known is not None and known.incarnation == tag.incarnation:
                     self.durable_seq[tag.worker] = max(self.durable_seq.get(tag.worker, 0), tag.seq)
                     self.wake(tag.worker)
         if done.error is not None:

@@ -69,7 +69,7 @@ class RayPool:
                 with contextlib.suppress(ValueError):
                     handle = ray.get_actor(name, self._config.namespace)
                     key = name[len(self._prefix) :].rpartition(":")[0] or DEFAULT
-                    self._watch(name, handle, key, {"CPU": cpus_of_key(key)})
+                    self._watch(name, handle, key, {"CPU": cpus_of_key(key)}, is_adopted=True)
         self.reconcile(())
 
     def set_limits(self, low: int, high: int) -> None:
@@ -108,7 +108,11 @@ class RayPool:
             while present[key] < n and len(self._members) < limits.high and n_pending < MOST_PENDING:
                 if not self._failures.may_start(key, time.monotonic()):
                     break
-                self._start(shapes[key])
+                try:
+                    self._start(shapes[key])
+                except Exception as error:  # Ray looks at a runtime_env before it starts anything
+                    self._failures.failed(key, f"{type(error).__name__}: {error}", time.monotonic())
+                    break
                 present[key] += 1
                 n_pending += 1
             if n == 0 and any(d.shape.key == key and d.n_wanted for d in possible):
@@ -122,7 +126,8 @@ class RayPool:
         if view is None:
             return Limits(self._low, max(0, self._high - self._n_spared))
         cpus = None if view.autoscales else view.total("CPU") - self._n_spared
-        high = max(1, int(view.total("CPU")) - 1) if self._follows_cluster else self._high
+        most = max(1, int(view.total("CPU")) - 1 + (MOST_PENDING if view.autoscales else 0))
+        high = most if self._follows_cluster else self._high
         return Limits(self._low, high, cpus)
 
     def _note_troubles(self, demands: Sequence[Demand]) -> list[Demand]:
@@ -225,9 +230,10 @@ class RayPool:
         ).remote(config)
         self._watch(name, handle, shape.key, shape.demands())
 
-    def _watch(self, name: str, handle: Any, shape: str, demands: dict[str, float]) -> None:
+    def _watch(self, name: str, handle: Any, shape: str, demands: dict[str, float], is_adopted: bool = False) -> None:
         if name not in self._members:
-            self._members[name] = Member(handle, shape, demands, time.monotonic())
+            # One of an earlier manager is at work, and gets time to say hello to this one.
+            self._members[name] = Member(handle, shape, demands, time.monotonic(), has_come=is_adopted)
             task = asyncio.get_running_loop().create_task(self._join(name, handle))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -109,6 +109,11 @@ class CallCounts:
     late: int = 0
     """Answered after the state they were begun in was over; no rate counts them."""
 
+    @property
+    def n_calls(self) -> int:
+        """Calls that ended, and calls that were refused."""
+        return self.succeeded + self.failed + self.refused + self.released
+
 
 class CircuitBreaker:
     """The rules of one breaker. Not thread-safe; every method is quick."""

@@ -33,6 +33,28 @@ def runs_of(folder: Path) -> Counter[int]:
     return Counter(int(line) for trace in folder.glob("*.trace") for line in trace.read_text().split())
 
 
+def test_workers_go_on_with_their_chunks_while_the_manager_is_replaced(
+    client: Client, until: Callable[..., None]
+) -> None:
+    """The new manager adopts them: the same processes, and nothing that they held is run again."""
+
+    def slow(item: int) -> int:
+        import os
+        import time
+
+        time.sleep(0.02)
+        return os.getpid()
+
+    batch = client.map(slow, range(600), name="adopted")
+    until(lambda: batch.progress().done > 50 and len(client.workers()) == 2)
+    manager, epoch = client._session.call("pid"), client.health()["epoch"]
+    pids = {worker["pid"] for worker in client.workers()}
+    os.kill(manager, signal.SIGKILL)
+    until(lambda: client.health().get("epoch") == epoch + 1 and batch.progress().done > 300)
+    assert {worker["pid"] for worker in client.workers()} == pids
+    assert set(batch.wait(120).results().values()) == pids
+
+
 def test_a_batch_survives_a_killed_worker_and_a_killed_manager(
     client: Client, tmp_path: Path, until: Callable[..., None]
 ) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dfbatch.actors.chunk_judge import ChunkJudge, rows_of
+from dfbatch.core.circuit_breaker import BreakerState
 from dfbatch.core.error_class import ErrorClass as E
 from dfbatch.errors import BreakerOpen
 
@@ -64,6 +65,19 @@ def test_refusals_go_back_at_once(run):
         raise BreakerOpen("scorer", 1.0)
 
     assert run(refuses, [1, 2]) == {0: E.BREAKER_OPEN, 1: E.BREAKER_OPEN}
+
+
+def test_a_dependency_that_the_items_left_do_not_call_holds_nothing_up(run):
+    def sometimes(x, ctx):
+        return scorer(x, ctx) if x == "down" else x
+
+    run(sometimes, ["down"] * 4)
+    breaker = run.breakers.get("scorer", {})
+    breaker.rules.retry_at = 0.0
+    assert breaker.hurts
+    assert breaker.state is BreakerState.HALF_OPEN, "it waits for probes"
+    run(sometimes, ["needs", "no", "service"])
+    assert not breaker.hurts, "and nobody has to wait with it"
 
 
 def test_a_fallback_keeps_the_chunk_going(run):
