@@ -29,7 +29,7 @@ from benchmarks.report import Findings, Goal, Measurement, command
 from dfbatch.client.client import Client
 from dfbatch.samples import make_samples
 
-ITEMS = 6_000
+ITEMS = 20_000
 ROUNDS = 3
 BOUND = 0.95
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
