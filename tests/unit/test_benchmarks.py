@@ -15,10 +15,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(file.stem for file in (ROOT / "benchmarks").glob("*.py"))
 WITH_COMMAND = (
+    "breaker_cost",
     "cancel",
     "commit_growth",
     "manager_recovery",
     "overhead",
+    "real_media",
     "submit_latency",
     "urgent",
     "worker_replacement",
