@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,13 +20,19 @@ from dfbatch.ledger.storage import open_storage
 from dfbatch.ledger.writer import CommitGroup, LedgerWriter
 
 Command = Callable[..., Any]
-NOW = datetime.now(UTC)
 
 
 def sample(minutes_ago: float, queue: str, **columns: Any) -> dict[str, Any]:
     zeros = {field.name: 0 for field in METRICS.arrow if pa.types.is_integer(field.type)}
     rates = {"submitted_per_s": 0.0, "finished_per_s": 0.0, "failed_per_s": 0.0}
-    return {**zeros, **rates, "at": NOW - timedelta(minutes=minutes_ago), "queue": queue, "epoch": 1, **columns}
+    return {
+        **zeros,
+        **rates,
+        "at": datetime.now(UTC) - timedelta(minutes=minutes_ago),
+        "queue": queue,
+        "epoch": 1,
+        **columns,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +40,7 @@ def sampled_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Samples of two queues: of three hours ago, and of the last minutes."""
     root = tmp_path_factory.mktemp("sampled") / "ledger"
     writer = LedgerWriter.open(open_storage(root), clock=SystemClock())
-    writer.take_over(ManagerInfo("dfbatch", 0, "local", 1, "host", "in_process", "manager", NOW.timestamp(), "0.1.0"))
+    writer.take_over(ManagerInfo("dfbatch", 0, "local", 1, "host", "in_process", "manager", time.time(), "0.1.0"))
     rows = [
         sample(180, "verification", queued=9_999_999, running=8_192, finished_per_s=412_345.6, run_p95_s=0.00012),
         sample(2, "verification", succeeded=10, finished_per_s=2.0, run_p95_s=1.5, wait_p95_s=4_000.0, workers_idle=2),

@@ -25,9 +25,12 @@ import json, os, sys, time
 plan = json.loads(sys.argv[1])
 def tell(**pulse): os.write(plan["report_fd"], (json.dumps(pulse) + "\\n").encode())
 def word(): return sys.stdin.readline().strip()
+def is_first():
+    try: return os.close(os.open(sys.argv[2] + "/first", os.O_CREAT | os.O_EXCL)) is None
+    except FileExistsError: return False
 n = len(open(sys.argv[2] + "/starts", "a+").write(plan["name"] + "\\n") and open(sys.argv[2] + "/starts").readlines())
 """
-"""Beginning of every stand-in: ``n`` is the number of starts so far."""
+"""Beginning of every stand-in: ``n`` is the number of starts so far; of several at once only one is the first."""
 READY = 'tell(state="idle", ready=True)\n'
 DRAINS = READY + 'word()\ntell(state="stopped")\n'
 STUBBORN = READY + 'word()\nassert word() == "now"\ntell(state="stopped")\n'
@@ -106,7 +109,7 @@ def test_a_process_that_hangs_is_killed_within_the_grace(
 
 
 def test_a_process_that_crashes_is_replaced_under_its_name(play: Callable[..., int], tmp_path: Path) -> None:
-    script = READY + 'if n == 1: os.kill(os.getpid(), 11)\nword()\ntell(state="stopped")\n'
+    script = READY + 'if is_first(): os.kill(os.getpid(), 11)\nword()\ntell(state="stopped")\n'
     restarts: list[int] = []
 
     def look() -> None:
