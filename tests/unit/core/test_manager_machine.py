@@ -26,13 +26,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from dfbatch.core import control, ending, events, leasing, snapshots, solitude
+from dfbatch.core import control, ending, events, leasing, snapshots
 from dfbatch.core import effects as fx
 from dfbatch.core.batch import Batch, BatchSpec, BatchStop
 from dfbatch.core.breaker_seen import CONSTRUCTION, OWN, BreakerSeen
 from dfbatch.core.circuit_breaker import BreakerState
 from dfbatch.core.dead_letters import dead_letters, n_dead_letters
-from dfbatch.core.death import Death
 from dfbatch.core.error_class import ErrorClass
 from dfbatch.core.instant import Instant
 from dfbatch.core.manager import ManagerState
@@ -44,10 +43,6 @@ from dfbatch.errors import InvalidInput, QueueFull
 
 QUEUES = ("alpha", "beta")
 WORKERS = ("ann", "bob", "cid")
-NODES = {"ann": "n1", "bob": "n1", "cid": "n2"}
-"""Of the workers; nobody knows that of another one."""
-OUT_OF_MEMORY = Death(True, True, "was killed by the kernel, which had run out of memory,")
-LOW_MEMORY = "killed due to the node running low on memory"
 VERIFIERS = ("v1", "v2")
 DEPENDENCIES = ("scorer", "store", OWN, CONSTRUCTION)
 CANCEL = BatchStop(JobState.CANCELLED, BatchState.CANCELLED, "Cancelled by the user.")
@@ -387,7 +382,7 @@ class World:
 
     # ----------------------------------------------------------------------------- workers
 
-    def hello(self, sim: SimWorker, mark: tuple[int, int] | None = None, death: Death | None = None) -> None:
+    def hello(self, sim: SimWorker, mark: tuple[int, int] | None = None) -> None:
         """As the worker does it: first what it has to report, then what it holds."""
         for report in list(sim.unconfirmed):
             self.send(sim, report)
@@ -397,12 +392,9 @@ class World:
             )
             for k, h in sim.held.items()
         )
-        for lease_id in [k for k in self.yields if k not in self.state.leases]:
-            del self.yields[lease_id]  # if it is taken up again, it may be called back again
         before = self.deaths()
         alone = self.lone_jobs(sim.name)
-        node = NODES.get(sim.name, "")
-        effects = self.tell(events.WorkerHello(sim.name, sim.incarnation, node=node, held=held, mark=mark, death=death))
+        effects = self.tell(events.WorkerHello(sim.name, sim.incarnation, held=held, mark=mark))
         self.check_deaths(before, alone)
         (verdict,) = (e for e in effects if isinstance(e, fx.LeaseVerdicts))
         sim.held = {k: h for k, h in sim.held.items() if k in verdict.kept}
@@ -444,19 +436,13 @@ class World:
 
     def request(self, sim: SimWorker) -> bool:
         self.hear_what_is_durable(sim)
-        before, claims = self.servable(sim.name), dict(self.state.claims)
-        needy = {b.batch_id: b.of_node for b in before}
+        before = self.servable(sim.name)
         effects = self.tell(events.LeaseRequested(sim.name))
         granted = next((e for e in effects if isinstance(e, fx.Granted)), None)
         if granted is None:
             return False
         lease = granted.lease
         self.check_granted(lease, before)
-        if np.isin(lease.indices, needy[lease.batch_id]).any():
-            claim = claims.get(lease.batch_id)
-            over = claim is not None and self.now.mono - claim.since >= solitude.NODE_PATIENCE_S
-            assert lease.solo, "what may have used up the memory of a node has company on its worker"
-            assert lease.lone or over or sim.name not in NODES, "it has company on its node, and has not waited"
         left = dict(zip(lease.indices.tolist(), granted.generation.tolist(), strict=True))
         sim.held[lease.lease_id] = Holding(lease.batch_id, left, lease.solo)
         return True
@@ -523,10 +509,10 @@ class World:
                 del sim.held[lease_id]
                 self.tell(events.HandedBack(sim.name, lease_id))
 
-    def die(self, name: str, noticed: bool, cause: str = "killed") -> None:
+    def die(self, name: str, noticed: bool) -> None:
         sim = self.workers.pop(name)
         if noticed and name in self.state.workers:
-            self.tell(events.WorkerLost(name, sim.incarnation, cause))
+            self.tell(events.WorkerLost(name, sim.incarnation, "killed"))
 
     def pass_time(self, seconds: float, jump: float = 0.0) -> None:
         self.now = Instant(self.now.wall + seconds + jump, self.now.mono + seconds)
@@ -640,35 +626,8 @@ class World:
         in_line = np.intersect1d(batch.jobs.in_states(JobState.QUEUED), batch.ready.entries())
         return len(np.setdiff1d(in_line, batch.quarantined())) > 0
 
-    def suspects_wait(self, batch: Batch, worker: str) -> bool:
-        """True if suspects could be leased to the worker, which holds nothing."""
-        claim = self.state.claims.get(batch.batch_id)
-        over = claim is not None and self.now.mono - claim.since >= solitude.NODE_PATIENCE_S
-        anywhere = over or worker not in NODES or not self.neighbours(worker)
-        for group in batch.suspects:
-            group = group[batch.jobs.state[group] == JobState.QUEUED.code]
-            if len(group) and (anywhere or not np.isin(group, batch.of_node).any()):
-                return True
-        return False
-
-    def neighbours(self, worker: str) -> list[Any]:
-        """Leases of other workers of its node."""
-        node = NODES.get(worker)
-        return [x for x in self.state.leases.values() if node and x.worker != worker and NODES.get(x.worker) == node]
-
-    def is_kept_out(self, worker: str, batch: Batch) -> bool:
-        """True if a suspect has the worker's node to itself, or waits for it."""
-        claimant = solitude.claimed_by(self.state, NODES.get(worker, ""), self.now)
-        if claimant == batch.batch_id:
-            return bool(self.neighbours(worker) or self.state.workers[worker].leases)
-        return claimant is not None or any(x.lone for x in self.neighbours(worker))
-
-    def check_lone(self) -> None:
-        for lease in self.state.leases.values():
-            if lease.lone:
-                assert lease.solo
-                assert lease.worker in NODES, "nobody knows its node"
-                assert not self.neighbours(lease.worker), "somebody works beside it on its node"
+    def suspects_wait(self, batch: Batch) -> bool:
+        return bool(np.isin(batch.jobs.in_states(JobState.QUEUED), batch.quarantined()).any())
 
     def servable(self, worker: str) -> list[Batch]:
         """Batches from which this worker could get a lease now, whatever the order."""
@@ -681,8 +640,7 @@ class World:
             and not self.state.queue(b.spec.queue).paused
             and leasing.room_left(self.state, b, self.now) > 0
             and not self.is_resting(worker, b)
-            and not self.is_kept_out(worker, b)
-            and (self.ordinary_work(b) or (not known.leases and self.suspects_wait(b, worker)))
+            and (self.ordinary_work(b) or (self.suspects_wait(b) and not known.leases))
         ]
 
     def check_granted(self, lease: Any, could: list[Batch]) -> None:
@@ -715,7 +673,6 @@ class World:
 
     def check(self) -> None:
         self.state.validate()
-        self.check_lone()
         assert self.state.reserved == {b: n for b, n in self.arriving.items() if n}, "a place is taken for nobody"
         order = self.state.order("default")
         for batch in self.state.batches.values():
@@ -786,9 +743,6 @@ class Dice:
 
     def one(self, *options: Any) -> Any:
         return options[int(self._rng.integers(len(options)))]
-
-    def shuffled(self, *options: Any) -> list[Any]:
-        return [options[k] for k in self._rng.permutation(len(options))]
 
     def some(self, indices: np.ndarray) -> np.ndarray:
         return indices[self._rng.random(len(indices)) < self.one(0.3, 0.7, 1.0)]
@@ -1153,55 +1107,16 @@ class ManagerMachine(RuleBasedStateMachine):
             for queue in QUEUES if limited else ():
                 self.world.change_queue(events.QueueChanged(queue, QueuePolicy(concurrency=1)))
 
-    @rule(
-        seed=SEEDS,
-        told=st.sampled_from(["by notice", "by itself"]),
-        times=st.integers(1, 3),
-        marked=st.booleans(),
-        seconds=st.sampled_from([0.0, 0.3, 31.0, 61.0]),
-    )
-    def run_out_of_memory(self, seed: int, told: str, times: int, marked: bool, seconds: float) -> None:
-        """A node, not a worker's own cap: its suspects wait for it, until it is empty or for too long."""
-        for name in WORKERS:
-            self.request_by(name)
-        for _ in range(times):
-            if told == "by notice":
-                self.die(Dice(seed), True, marked, marked, cause=LOW_MEMORY)
-            else:
-                self.die(Dice(seed), True, True, marked, death=OUT_OF_MEMORY)
-            self.world.check()
-            self.request(seed)
-        if seconds:
-            self.world.pass_time(seconds)
-            for name in Dice(seed).shuffled(*WORKERS):
-                self.request_by(name)
-        if seconds > leasing.LEASE_TERM_S:
-            for sim in self.world.workers.values():  # their leases expired, and they did not know
-                self.world.hello(sim)
-
-    def request_by(self, name: str) -> None:
-        sim = self.world.workers.get(name)
-        while sim is not None and sim.met and name in self.state.workers and self.world.request(sim):
-            pass
-
-    def die(
-        self,
-        dice: Dice,
-        noticed: bool,
-        back: bool,
-        marked: bool,
-        cause: str = "killed",
-        death: Death | None = None,
-    ) -> None:
+    def die(self, dice: Dice, noticed: bool, back: bool, marked: bool) -> None:
         sim = self.worker(dice)
         mark = None
         if marked and sim.held:
             lease_id, held = next(iter(sim.held.items()))
             mark = (lease_id, dice.one(*held.left))
-        self.world.die(sim.name, noticed, cause)
+        self.world.die(sim.name, noticed)
         if back:
             again = self.world.workers[sim.name] = SimWorker(sim.name, f"{sim.name}-{next(self.world.serial)}")
-            self.world.hello(again, mark, death)
+            self.world.hello(again, mark)
 
     # ---------------------------------------------------------------------- time and trouble
 
