@@ -238,8 +238,8 @@ class EffectPerformer(ReuseCalls):
                     if tag.batch_id in self.desks:
                         self.tallies.durable(self.desks[tag.batch_id].row["queue"], tag.counts)
                 known = self.state.workers.get(tag.worker or "")
-                # A process that took the name over counts its reports anew.
-                if tag.worker is not None and known is not None and known.incarnation == tag.incarnation:
+                # A process that took the name over counts its reports anew; one not known yet was saying hello.
+                if tag.worker is not None and known is not None and tag.incarnation in ("", known.incarnation):
                     self.durable_seq[tag.worker] = max(self.durable_seq.get(tag.worker, 0), tag.seq)
                     self.wake(tag.worker)
         if done.error is not None:
