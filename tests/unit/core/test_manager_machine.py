@@ -842,7 +842,7 @@ class ManagerMachine(RuleBasedStateMachine):
                 self.world.arrive(batch.batch_id)
             case "slice":
                 try:
-                    self.world.admit(batch.batch_id, dice.number(0, 8))
+                    self.world.admit(batch.batch_id, dice.number(1, 8))  # an empty one never gets to the rules
                 except QueueFull:
                     assert len(batch.jobs) == self.world.ledger.n_jobs[batch.batch_id]
                 if dice.one(False, True) and batch.batch_id in self.world.arriving:
