@@ -132,8 +132,8 @@ def value_tables(
         places = np.full(len(values), -1)
         places[given] = np.arange(len(given))
         report = report.take(pa.array(places, mask=places < 0))
-    others = [None if isinstance(value, Report) else value for value in values]
-    return report, *output_table(others)
+        return report, *output_table([None if isinstance(value, Report) else value for value in values])
+    return report, None, {}
 
 
 def _failure_table(failures: Mapping[int, Failure]) -> pa.Table | None:

@@ -19,12 +19,10 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from dfbatch.actors.outcome_rows import OutcomeRows, merged, with_commit_id
+from dfbatch.core.group_commit import GATHER_S, gather_s, smoothed_commit_s
 from dfbatch.errors import CommitUnknown, LedgerError, LedgerFenced, StorageRefused, StorageUnusable
 from dfbatch.ledger.writer import CommitGroup, LedgerWriter
 
-GATHER_S = 0.25
-GATHER_MANY_S = 0.6
-MANY_ROWS = 50_000
 UPKEEP_PAUSE_S = 10.0
 """Upkeep that failed is tried again after so long."""
 _TROUBLE = (LedgerError, StorageUnusable, OSError)
@@ -82,6 +80,7 @@ class Committer:
         self._upkeep_at = 0.0
         self.backlog_rows = 0
         self._commit_s: deque[float] = deque(maxlen=10_000)
+        self._usual_commit_s = 0.0
         self._thread = threading.Thread(target=self._loop, name="dfbatch-committer", daemon=True)
         self._thread.start()
 
@@ -127,8 +126,8 @@ class Committer:
                     if self._stopping or not self._condition.wait(timeout=0.5):
                         return []
                     continue
-                many = sum(p.n_rows for p in self._pending) > MANY_ROWS
-                due = self._pending[0].since + (GATHER_MANY_S if many else GATHER_S)
+                n_rows = sum(p.n_rows for p in self._pending)
+                due = self._pending[0].since + gather_s(n_rows, self._usual_commit_s)
                 if self._stopping or now >= due or any(p.urgent for p in self._pending):
                     batch: list[Pending] = []
                     left: list[Pending] = []
@@ -161,7 +160,9 @@ class Committer:
                 self._report(Done(tags, error))
         else:
             if not part[0].low:
-                self._commit_s.append(time.monotonic() - begin)
+                took_s = time.monotonic() - begin
+                self._commit_s.append(took_s)
+                self._usual_commit_s = smoothed_commit_s(self._usual_commit_s, took_s)
             self._report(Done(tags))
 
     def _write(self, group: CommitGroup, keep: bool) -> None:
