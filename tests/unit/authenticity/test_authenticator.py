@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from dfbatch.authenticity import authenticator as authenticator_module
 from dfbatch.authenticity.authenticator import ContentAuthenticator
 from dfbatch.authenticity.findings import Finding, Report, Verdict
 from dfbatch.authenticity.media.limits import MediaLimits
@@ -193,11 +194,23 @@ class Context:
         self.heard.append((done, total, step))
 
 
-def test_progress_is_told_detector_by_detector(authenticator: ContentAuthenticator, photo: bytes) -> None:
+def test_progress_of_a_slow_item_is_told_detector_by_detector(
+    authenticator: ContentAuthenticator, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authenticator_module, "SLOW_S", 0.0)
     context = Context()
     authenticator(photo, context)
     assert [step for _, _, step in context.heard] == [detector.name for detector in authenticator.detectors]
     assert context.heard[0][:2] == (0, len(authenticator.detectors))
+
+
+def test_the_steps_of_a_quick_item_are_not_told(
+    authenticator: ContentAuthenticator, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authenticator_module, "SLOW_S", 60.0)
+    context = Context()
+    authenticator(photo, context)
+    assert context.heard == []
 
 
 def test_the_fingerprint_changes_with_all_that_changes_a_report(anchors: Path) -> None:
