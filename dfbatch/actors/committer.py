@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from dfbatch.actors.outcome_rows import OutcomeRows, merged, with_commit_id
-from dfbatch.core.group_commit import GATHER_S, gather_s, smoothed_commit_s
+from dfbatch.core.group_commit import GATHER_S, gather_s, learned
 from dfbatch.errors import CommitUnknown, LedgerError, LedgerFenced, StorageRefused, StorageUnusable
 from dfbatch.ledger.writer import CommitGroup, LedgerWriter
 
@@ -80,7 +80,7 @@ class Committer:
         self._upkeep_at = 0.0
         self.backlog_rows = 0
         self._commit_s: deque[float] = deque(maxlen=10_000)
-        self._usual_commit_s = 0.0
+        self._small_commit_s = 0.0
         self._thread = threading.Thread(target=self._loop, name="dfbatch-committer", daemon=True)
         self._thread.start()
 
@@ -127,7 +127,7 @@ class Committer:
                         return []
                     continue
                 n_rows = sum(p.n_rows for p in self._pending)
-                due = self._pending[0].since + gather_s(n_rows, self._usual_commit_s)
+                due = self._pending[0].since + gather_s(n_rows, self._small_commit_s)
                 if self._stopping or now >= due or any(p.urgent for p in self._pending):
                     batch: list[Pending] = []
                     left: list[Pending] = []
@@ -162,7 +162,7 @@ class Committer:
             if not part[0].low:
                 took_s = time.monotonic() - begin
                 self._commit_s.append(took_s)
-                self._usual_commit_s = smoothed_commit_s(self._usual_commit_s, took_s)
+                self._small_commit_s = learned(self._small_commit_s, sum(p.n_rows for p in part), took_s)
             self._report(Done(tags))
 
     def _write(self, group: CommitGroup, keep: bool) -> None:

@@ -11,17 +11,20 @@ COST_SHARE = 0.03
 LONGEST_S = 1.0
 
 
-def gather_s(n_rows: int, commit_s: float) -> float:
-    """Seconds for which ``n_rows`` may wait for company, where a commit took ``commit_s`` lately.
+def gather_s(n_rows: int, small_commit_s: float) -> float:
+    """Seconds for which ``n_rows`` may wait for company, where a commit of few rows took ``small_commit_s`` lately.
 
-    Commits share the CPUs with the workers, and cost nearly the same for few rows as
-    for many: so they are made as rarely as keeps them below ``COST_SHARE`` of the
-    time of one CPU, but never further apart than ``LONGEST_S`` for that.
+    Commits share the CPUs with the workers, and a small one costs nearly the same for
+    ten rows as for a thousand: so these are made as rarely as keeps them below
+    ``COST_SHARE`` of the time of one CPU, but never further apart than ``LONGEST_S``.
     """
-    least = GATHER_MANY_S if n_rows > MANY_ROWS else GATHER_S
-    return max(least, min(commit_s / COST_SHARE, LONGEST_S))
+    if n_rows > MANY_ROWS:
+        return GATHER_MANY_S
+    return max(GATHER_S, min(small_commit_s / COST_SHARE, LONGEST_S))
 
 
-def smoothed_commit_s(before: float, took_s: float) -> float:
-    """Half what the last commit took, half what was known: one slow disk access changes little."""
-    return took_s if before == 0.0 else (before + took_s) / 2
+def learned(small_commit_s: float, n_rows: int, took_s: float) -> float:
+    """What is known of small commits after one of ``n_rows``: half of it is the newest, so a slow one soon fades."""
+    if n_rows > MANY_ROWS:
+        return small_commit_s
+    return took_s if small_commit_s == 0.0 else (small_commit_s + took_s) / 2

@@ -11,7 +11,7 @@ from dfbatch.core.group_commit import (
     LONGEST_S,
     MANY_ROWS,
     gather_s,
-    smoothed_commit_s,
+    learned,
 )
 
 
@@ -19,8 +19,8 @@ def test_where_commits_are_cheap_rows_are_durable_soon():
     assert gather_s(1, 0.001) == GATHER_S
 
 
-def test_very_many_rows_wait_a_little_longer_for_fewer_files():
-    assert gather_s(MANY_ROWS + 1, 0.001) == GATHER_MANY_S
+def test_very_many_rows_wait_a_little_longer_for_fewer_files_whatever_small_commits_cost():
+    assert gather_s(MANY_ROWS + 1, 0.001) == gather_s(MANY_ROWS + 1, 1.0) == GATHER_MANY_S
 
 
 def test_a_dear_commit_is_made_as_rarely_as_its_share_of_time_demands():
@@ -32,7 +32,11 @@ def test_no_row_waits_longer_than_the_bound_and_none_less_than_the_least(n_rows,
     assert GATHER_S <= gather_s(n_rows, commit_s) <= LONGEST_S
 
 
-@given(before=st.floats(0.001, 100.0), took_s=st.floats(0.0, 100.0))
-def test_one_slow_commit_counts_for_half(before, took_s):
-    assert min(before, took_s) <= smoothed_commit_s(before, took_s) <= max(before, took_s)
-    assert smoothed_commit_s(0.0, took_s) == took_s
+@given(before=st.floats(0.001, 100.0), took_s=st.floats(0.0, 100.0), n_rows=st.integers(1, MANY_ROWS))
+def test_one_slow_commit_counts_for_half(before, took_s, n_rows):
+    assert min(before, took_s) <= learned(before, n_rows, took_s) <= max(before, took_s)
+    assert learned(0.0, n_rows, took_s) == took_s
+
+
+def test_a_commit_of_very_many_rows_says_nothing_of_small_ones():
+    assert learned(0.01, MANY_ROWS + 1, 5.0) == 0.01
