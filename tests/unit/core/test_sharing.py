@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from dfbatch.core import events
+from dfbatch.core.breaker_seen import BreakerSeen
 from dfbatch.core.chunking import TARGET_S
+from dfbatch.core.circuit_breaker import BreakerState
 from dfbatch.core.effects import Recall
 from dfbatch.core.leasing import LONG_S
 from dfbatch.core.sharing import OVERLONG_S
@@ -131,3 +134,62 @@ def test_slow_items_are_not_fetched_ahead(driver: Any) -> None:
     assert driver.ask() is not None
     assert driver.ask() is None
     assert driver.ask("free") is not None
+
+
+# ------------------------------------------------------------------------------- free workers are not alike
+
+
+def hello_in_vain(driver: Any, why: str) -> None:
+    """A free worker, 'other', that may have nothing of queue 'q' or of the verifier 'v1'."""
+    driver.hello("other", queues=None if why == "rests" else ("elsewhere",))
+    if why == "rests":
+        seen = BreakerSeen("v1", "scorer", BreakerState.OPEN, driver.now.mono + 600.0, 1, True)
+        driver.tell(events.BreakersSeen("other", (seen,)))
+    assert driver.ask("other") is None
+    if why == "has work of its own":
+        driver.submit(5, "of its own", queue="elsewhere")
+
+
+@pytest.fixture(params=["serves another queue", "has work of its own", "rests"])
+def why(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def submit_to_q(driver: Any, n: int, batch_id: str = "b") -> Any:
+    batch = driver.submit(n, batch_id, queue="q")
+    batch.spec = replace(batch.spec, verifier="v1")
+    return batch
+
+
+def test_a_free_worker_that_may_not_take_it_keeps_no_other_one_from_it(driver: Any, why: str) -> None:
+    submit_to_q(driver, 2)
+    driver.lease_of(1)
+    ahead = driver.lease_of(1)
+    hello_in_vain(driver, why)
+    driver.hello("free", queues=("q",))
+    assert driver.ask("free") is None
+    assert recalled(driver, LONG_S + 0.1) == [("w", (ahead.lease.lease_id,))]
+    hand_back(driver, "w")
+    assert driver.ask("free") is not None
+
+
+def test_nothing_is_called_back_for_a_free_worker_that_may_not_take_it(driver: Any, why: str) -> None:
+    """Two workers are free and one of them may take something: one chunk is enough."""
+    submit_to_q(driver, 4)
+    for worker in ("w", "w", "v", "v"):
+        driver.lease_of(1, worker)
+    hello_in_vain(driver, why)
+    assert recalled(driver, LONG_S + 0.1) == []
+    driver.hello("free", queues=("q",))
+    assert driver.ask("free") is None
+    assert len(recalled(driver)) == 1
+
+
+def test_a_batch_that_waits_is_made_room_for_although_a_worker_is_free_that_may_not_take_it(
+    driver: Any, why: str
+) -> None:
+    submit_to_q(driver, 1_000, "many")
+    held = driver.lease_of(100)
+    hello_in_vain(driver, why)
+    submit_to_q(driver, 1, "photo")
+    assert recalled(driver, OVERLONG_S + 0.1) == [("w", (held.lease.lease_id,))]
