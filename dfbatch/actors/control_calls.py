@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import numpy as np
 
+from dfbatch.actors import pool_orders
 from dfbatch.actors.breaker_book import ORDER_KIND
 from dfbatch.actors.breakers import FORCE_OPEN, LONGEST_NAME, RESET
+from dfbatch.actors.pool_orders import PoolOrder
 from dfbatch.actors.recovering import encode_ranges, stop_detail
 from dfbatch.actors.submit_calls import SubmitCalls
 from dfbatch.core import control, events
@@ -80,14 +85,32 @@ class ControlCalls(SubmitCalls):
         self.perform(self.state.handle(events.PriorityChanged(batch_id, priority), self.now()))
 
     async def drain(self) -> None:
-        """Every worker, those of ``dfbatch worker`` too, leaves after the item at hand; the pool starts none again."""
-        await self.ready()
+        """Every worker, those of ``dfbatch worker`` too, leaves after the item at hand; the pool starts none again.
+
+        Durable before it is carried out; for how long it holds see ``scale``.
+        """
+        await self.ready_to_write()
+        there = {name: worker.incarnation for name, worker in self.state.workers.items()}
+        await self.noted(pool_orders.KIND, None, PoolOrder(0, 0, there).detail(self.config.session))
         self.pool.set_limits(0, 0)
         self.leaving.update(self.state.workers)
         self.wake_all()
 
     async def scale(self, low: int, high: int) -> None:
-        """Keep from ``low`` to ``high`` workers from now on."""
-        await self.ready()
+        """Keep from ``low`` to ``high`` workers from now on; durable before it is carried out.
+
+        It holds while this manager lives, over its restarts after a crash too. One that is created anew, by the next
+        ``connect(workers=...)`` after a shutdown, goes by the limits it is created with: yesterday's drain must not
+        leave the user of today without workers. The two are told apart by ``config.session``, see ``pool_orders``.
+        """
+        await self.ready_to_write()
+        await self.noted(pool_orders.KIND, None, PoolOrder(low, high).detail(self.config.session))
         self.pool.set_limits(low, high)
         self.adjust_pool()
+
+    def obey_last_order(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Go on as operators told this manager in the life before this one; before any worker is started."""
+        order = pool_orders.last_order(rows, self.config.session)
+        if order is not None:
+            self.pool.set_limits(order.low, order.high)
+            self.drained.update(order.leaving)

@@ -117,6 +117,7 @@ class Manager(RetentionCalls, WatchCalls, WorkerCalls, HealthCalls):
         self.requests.update(opened.recovered.requests)
         self._replay_queues(opened, now)
         self.breaker_book.recall_orders(opened.recovered.queue_events)
+        self.obey_last_order(opened.recovered.queue_events)
         self.begin_sampling(opened)
         interrupted = opened.interrupted and not self.config.resume
         self.note("manager_started", detail={"pid": os.getpid(), "host": socket.gethostname()})
@@ -228,3 +229,4 @@ class Manager(RetentionCalls, WatchCalls, WorkerCalls, HealthCalls):
         for task in list(self._tasks):
             task.cancel()
         self.status = "stopped"
+        self.wake_all()

@@ -115,6 +115,8 @@ class ManagerBase:
         self.tallies = Tallies()
         self.idle_watch = IdleWatch()
         self.leaving: set[str] = set()
+        self.drained: dict[str, str] = {}
+        """Incarnations, by name, that were told to leave in an earlier life, and may not have heard it."""
         self.dataset_reads: dict[str, float] = {}
         """Readers of Ray Datasets, and when they were last heard of (monotonic seconds)."""
         self.event_seq = 0

@@ -55,6 +55,8 @@ class WorkerCalls(LogCalls):
             self.recalls.pop(name, None)
         self.pids[name] = message.pid
         self.wakes.setdefault(name, asyncio.Event())
+        if self.drained.get(name) == message.incarnation:
+            self.leaving.add(name)
         for outcomes in message.outcomes:
             self._take(name, outcomes)
         if message.mark is not None and _hung(message):
@@ -261,12 +263,12 @@ class WorkerCalls(LogCalls):
         return any(batch.finished_as is None and batch.has_ready_work() for batch in self.state.batches.values())
 
     async def _park(self, worker: str) -> Chunk | None:
-        """Wait for work, news, or the end of patience."""
+        """Wait for work, news, or the end of patience; with a manager that stops, for its end."""
         loop = asyncio.get_running_loop()
         until = loop.time() + PARK_S
         wake = self.wakes[worker]
         durable = self.durable_seq.get(worker, 0)
-        while self.status == "running" and worker not in self.leaving and worker in self.wakes:
+        while self.status in ("running", "stopping") and worker not in self.leaving and worker in self.wakes:
             wake.clear()
             try:
                 await asyncio.wait_for(wake.wait(), max(0.0, until - loop.time()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -47,3 +49,19 @@ def test_under_load_nothing_is_lost_or_repeated(
     assert batch.counts() == {"succeeded": N}
     runs = Counter((tmp_path / "trace").read_text().split())
     assert Counter(runs.values()) == {1: N}, "items by how often they were run"
+
+
+def test_a_drained_pool_stays_drained_when_its_manager_is_killed(client: Client, until: Callable[..., None]) -> None:
+    """Ray starts the manager again, with the limits it was created with; it starts nobody for the work that comes."""
+    client.scale(2, 2)
+    until(lambda: len(client.workers()) == 2)
+    client.drain(timeout=60)
+    manager, epoch = client._session.call("pid"), client.health()["epoch"]
+    os.kill(manager, signal.SIGKILL)
+    until(lambda: client.health().get("epoch") == epoch + 1)
+    batch = client.map(lambda item: item, range(10))
+    until(lambda: batch.status == "stalled")
+    assert "were drained" in batch.progress().reason
+    assert client.workers() == []
+    client.scale(0, 2)
+    assert batch.wait(90).counts() == {"succeeded": 10}
