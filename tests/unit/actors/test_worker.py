@@ -1,6 +1,8 @@
 """The worker's loop, against a real manager, and against none."""
 
+import asyncio
 import threading
+import time
 
 import pytest
 
@@ -52,6 +54,35 @@ def test_an_idle_worker_leaves_at_once_when_it_is_told_to(life, switch, start_wo
     worker.stop()
     assert worker.wait_left(2.0), "it sat in a parked call"
     assert one.client.workers() == []
+
+
+def test_an_idle_worker_waits_in_one_call_for_the_end_of_a_manager_that_stops(life, switch, start_worker, until):
+    """Workers of ``dfbatch worker`` stay when a manager ends, for the next one: they are not the pool's to let go."""
+    switch.life = one = life(workers=(0, 0))
+    start_worker(switch)
+    until(lambda: one.client.workers() != [])
+    asked, going_on, close, exchange = [], threading.Event(), one.pool.close, one.manager.exchange
+
+    async def slow_close():
+        await close()
+        while not going_on.is_set():
+            await asyncio.sleep(0.01)
+
+    async def counted(message):
+        asked.append(one.manager.status)
+        return await exchange(message)
+
+    one.pool.close, one.manager.exchange = slow_close, counted
+    ending = one.link().begin("shutdown", ())
+    try:
+        until(lambda: one.manager.status == "stopping")
+        time.sleep(0.3)
+        assert len(asked) <= 1, f"it asked {len(asked)} times"
+    finally:
+        going_on.set()
+        ending.result(WAIT_S)
+    switch.life = two = life(workers=(0, 0))
+    assert two.client.map(lambda x: x + 1, [1]).results(WAIT_S).values() == [2]
 
 
 def test_a_worker_leaves_nothing_behind(life, switch, start_worker, tmp_path, until):
