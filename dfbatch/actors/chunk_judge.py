@@ -31,9 +31,10 @@ class ChunkJudge:
         self._breakers = breakers
         breakers.begin(verifier)
         self._before = breakers.so_far()
+        self._held: list[Outcomes] = []
 
     def sift(self, reports: Iterable[Outcomes]) -> Iterator[Outcomes]:
-        held: list[Outcomes] = []
+        """Reports as they may be sent on. ``reports`` must leave out jobs that are ``held``: they come at the end."""
         n_fine = n_rows = 0
         for report in reports:
             self._watch(report)
@@ -43,14 +44,18 @@ class ChunkJudge:
             if not len(waits):
                 yield report
                 continue
-            held.append(rows_of(report, waits))
+            self._held.append(rows_of(report, waits))
             rest = np.setdiff1d(np.arange(len(report.indices)), waits, assume_unique=True)
             if len(rest):
                 yield rows_of(report, rest)
-        for report in held:
+        for report in self._held:
             yield self._judged(report)
         if n_rows and n_fine == n_rows:
             self._breakers.done_without(self._before)
+
+    def held(self) -> npt.NDArray[np.int64]:
+        """Job indices that were run and wait for the judgement: no others may report them, nor give them up."""
+        return np.concatenate([np.empty(0, np.int64), *(report.indices for report in self._held)])
 
     def _watch(self, report: Outcomes) -> None:
         """The verifier's own breaker looks on."""

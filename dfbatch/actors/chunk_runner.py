@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
+import numpy as np
+
 from dfbatch.actors.chunk_judge import ChunkJudge
 from dfbatch.actors.chunk_report import failed_outright
 from dfbatch.actors.chunk_run import ChunkRun, LoadedVerifier
@@ -60,7 +62,8 @@ class ChunkRunner:
         judge = ChunkJudge(breakers, verifier)
         if breakers.tries_again:
             self._verifiers.forgive(chunk.order)
-        for outcomes in judge.sift(self._outcomes(chunk, lambda: breakers.halted or self._work.is_recalled(chunk))):
+        reports = self._outcomes(chunk, judge, lambda: breakers.halted or self._work.is_recalled(chunk))
+        for outcomes in judge.sift(reports):
             self._work.report(outcomes)
         self._at_hand = None
 
@@ -76,7 +79,7 @@ class ChunkRunner:
         if finished is not None:
             self._work.report(finished)
 
-    def _outcomes(self, chunk: Chunk, recalled: Callable[[], bool]) -> Iterator[Outcomes]:
+    def _outcomes(self, chunk: Chunk, judge: ChunkJudge, recalled: Callable[[], bool]) -> Iterator[Outcomes]:
         if recalled():
             return
         cap = chunk.order.memory_bytes
@@ -101,7 +104,10 @@ class ChunkRunner:
         except Exception as error:
             # Ours, not the verifier's. A worker that ended here would meet the same chunk for ever.
             _logger.exception("Lease %d could not be run", chunk.lease_id)
-            yield failed_outright(chunk, error, self._work.open_positions(chunk))
+            rest = self._work.open_positions(chunk)
+            rest = rest[~np.isin(chunk.indices[rest], judge.held())]
+            if len(rest):
+                yield failed_outright(chunk, error, rest)
 
     def _loaded(self, chunk: Chunk, cap: int | None) -> LoadedVerifier:
         """The verifier, constructed under its mark. Raises VerifierUnusable."""
