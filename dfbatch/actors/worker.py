@@ -180,6 +180,7 @@ class Worker:
                 message = self._next_exchange(refused_at)
             reply = self._exchange(message)
             if reply is None:
+                self._take_back(message)  # perhaps it goes with the goodbye
                 return
             self._parked = False
             refused_at = self._take_reply(message, reply)
@@ -203,12 +204,17 @@ class Worker:
         finally:
             self._work.end_sending()
 
+    def _take_back(self, message: Exchange) -> None:
+        """The manager has not taken it."""
+        with self._work.condition:
+            self._work.outbox.put_back(message.outcomes)
+        self._context.put_back(message.steps, message.logs)
+
     def _take_reply(self, message: Exchange, reply: ExchangeReply) -> float:
         """Returns when the manager had nothing for this worker, or -1."""
         work = self._work
         if reply.control.say_hello:
-            with work.condition:
-                work.outbox.put_back(message.outcomes)
+            self._take_back(message)
             self._meet_again(message.epoch)
             return -1.0
         self._breakers.confirm(message.breakers)
@@ -238,11 +244,13 @@ class Worker:
             try:
                 control = self._manager.heartbeat(beat)
             except UNREACHABLE:
+                self._context.put_back(beat.steps, beat.logs)
                 if self._patience.is_over:
                     self.stop()
                 continue
             self._patience.answered()
             if control.say_hello:
+                self._context.put_back(beat.steps, beat.logs)
                 self._meet_again(beat.epoch)
             else:
                 self._breakers.confirm(beat.breakers)
@@ -295,11 +303,11 @@ class Worker:
         if not self._patience.is_over:
             with self._work.condition:
                 outcomes = self._work.outbox.take_unsent()
-            last = self._breakers.report()
+            last, steps, logs = self._breakers.report(), self._context.take_steps(), self._context.said.take()
             try:
-                if outcomes or (last is not None and last.turns):
+                if outcomes or steps or logs or (last is not None and last.turns):
                     who = (self.name, self.incarnation, self._epoch)
-                    self._manager.exchange(Exchange(*who, outcomes, False, False, breakers=last))
+                    self._manager.exchange(Exchange(*who, outcomes, False, False, steps, last, logs))
                 self._manager.leave(self.name, self.incarnation)
             except UNREACHABLE as error:
                 _logger.warning("Worker %s left without a goodbye: %s", self.name, error)
