@@ -229,9 +229,14 @@ def test_what_an_exchange_was_given_up_with_goes_with_the_goodbye(tmp_path, runn
     brought = []
 
     class Away(Forgetful):
+        with_outcomes = False
+
         def exchange(self, message):
+            if not message.outcomes:
+                self.over.wait(0.02)
+                return ExchangeReply(Control(1))
             if threading.current_thread().name == "dfbatch-exchange":
-                self.refused += 1
+                self.with_outcomes |= bool(message.logs)
                 raise ManagerUnavailable("away")
             brought.extend(outcomes.seq for outcomes in message.outcomes)
             return ExchangeReply(self._take("exchange", message))
@@ -239,11 +244,13 @@ def test_what_an_exchange_was_given_up_with_goes_with_the_goodbye(tmp_path, runn
     port = Away()
     worker = Worker("w", port, None, PositionMark(tmp_path, "w"))
     (report,) = runner.run(lambda x: x, make_chunk([1]))
-    worker._work.report(report)
-    worker.context.said.add(JOB, "one")
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
-    until(lambda: port.refused)
+    until(lambda: worker.vitals().has_met)
+    with worker._work.condition:
+        worker.context.said.add(JOB, "one")
+        worker._work.report(report)
+    until(lambda: port.with_outcomes)
     worker.stop()
     thread.join(20)
     assert (brought, port.lines) == ([1], ["one"])
