@@ -67,6 +67,7 @@ class BreakerBook:
                 self.order(detail["dependency"], detail.get("at", row["at"].timestamp()), detail["order"])
 
     def forget(self, worker: str) -> None:
+        """A worker has left: its breakers are shown no more. Orders stay."""
         self._seen.pop(worker, None)
 
     def _bounded(self, turns: list[BreakerTurn], now_mono: float) -> list[BreakerTurn]:

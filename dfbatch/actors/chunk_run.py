@@ -98,6 +98,7 @@ class ChunkRun:
         return (lambda item: call(item, context)) if self.verifier.takes_context else call
 
     def described(self, error: BaseException) -> Failure:
+        """What the verifier raised, as plain data; noted by the breakers that counted it, and by the log of the job."""
         if out_of_memory(error):
             self.memory.lift()
             let_go(error)

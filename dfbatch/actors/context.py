@@ -52,10 +52,12 @@ class JobContext:
 
     @property
     def job_id(self) -> str:
+        """``<batch id>-<job index>`` of the item at hand; for a vectorised verifier the first of its table."""
         return f"{self.batch_id}-{self.job_index}"
 
     @property
     def cancelled(self) -> bool:
+        """True if the outcome is not wanted any more: code that looks may stop early."""
         return self._is_cancelled()
 
     def begin(self, is_cancelled: Callable[[], bool]) -> None:

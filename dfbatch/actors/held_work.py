@@ -39,6 +39,7 @@ class HeldWork:
         self._last_work = time.monotonic()
 
     def wake(self) -> None:
+        """Have every waiting thread look again."""
         with self.condition:
             self.condition.notify_all()
 
@@ -113,11 +114,13 @@ class HeldWork:
         return outcomes
 
     def end_sending(self) -> None:
+        """The call with the reports is over, whether it arrived or not."""
         with self.condition:
             self._sending = False
             self.condition.notify_all()
 
     def add(self, chunk: Chunk) -> None:
+        """A chunk has come; if its recall overtook it, it is called back already."""
         with self.condition:
             self._waiting.append(chunk)
             if chunk.lease_id in self._early:
@@ -137,6 +140,7 @@ class HeldWork:
         return self.holds_no_chunk() and self.outbox.is_empty
 
     def holds_no_chunk(self) -> bool:
+        """True if nothing runs and nothing was fetched ahead. Lock held, or only as a hint."""
         return not self._waiting and self.running is None
 
     def idle_s(self) -> float:

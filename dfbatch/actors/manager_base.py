@@ -75,7 +75,9 @@ class PoolPort(Protocol):
         """Why nobody works, by the key of a shape; as of the last ``reconcile``."""
         ...
 
-    def set_limits(self, low: int, high: int) -> None: ...
+    def set_limits(self, low: int, high: int) -> None:
+        """Keep from ``low`` to ``high`` workers of all shapes together from now on."""
+        ...
 
     def spare(self, n_cpus: int) -> None:
         """Keep so many fewer workers than allowed; those too many leave after the item at hand."""

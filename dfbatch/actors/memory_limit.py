@@ -48,6 +48,7 @@ class MemoryNote:
 
     @property
     def was_at_its_cap(self) -> bool:
+        """True if its own watch ended it, or nine tenths of the cap were in use."""
         return self.ended or (self.cap > 0 and self.resident >= 0.9 * self.cap)
 
 

@@ -39,6 +39,7 @@ class WorkOrder:
 
     @property
     def timeout_s(self) -> float | None:
+        """Seconds an item may take; None for no limit."""
         value = self.options.get("timeout_s")
         return None if value is None else float(value)
 

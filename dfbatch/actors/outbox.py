@@ -24,6 +24,7 @@ class Outbox:
 
     @property
     def has_unsent(self) -> bool:
+        """True if a report has not been sent, or came back."""
         return bool(self._unsent)
 
     @property
@@ -33,6 +34,7 @@ class Outbox:
 
     @property
     def is_full(self) -> bool:
+        """True if so many reports are not durable yet that the worker must wait."""
         return len(self._unconfirmed) >= MOST_UNCONFIRMED
 
     def add(self, outcomes: Outcomes) -> None:
@@ -54,6 +56,7 @@ class Outbox:
         self._unsent.extendleft(reversed(outcomes))
 
     def unconfirmed(self) -> tuple[Outcomes, ...]:
+        """Every report that is not durable yet, sent or not, the oldest first."""
         return tuple(self._unconfirmed)
 
     def received(self, outcomes: tuple[Outcomes, ...]) -> None:

@@ -120,6 +120,7 @@ def outputs_table_name(kind: pa.DataType) -> str:
 
 
 def inputs_table_name(schema: pa.Schema) -> str:
+    """``inputs_<hash8>``: the same for equal names and types in the same order."""
     text = str([(f.name, str(f.type)) for f in schema])
     return "inputs_" + hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -262,6 +263,7 @@ def constant(value: Any, n: int, kind: pa.DataType | None = None) -> Any:
 
 
 def constant_instant(wall: float, n: int) -> Any:
+    """``n`` times the same instant, from wall seconds."""
     return pa.repeat(pa.scalar(int(wall * 1e6), INSTANT), n)
 
 

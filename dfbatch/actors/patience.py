@@ -32,6 +32,7 @@ class Patience:
 
     @property
     def is_over(self) -> bool:
+        """True if no answer came for ``LOST_MANAGER_S`` seconds."""
         return time.monotonic() - self.last_contact > LOST_MANAGER_S
 
     def call(self, call: Callable[[], _T]) -> _T | None:

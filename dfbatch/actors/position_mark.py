@@ -81,6 +81,7 @@ class PositionMark:
         return 0 if at is None or first == _SCATTERED else max(0, at[1] - first)
 
     def clear(self) -> None:
+        """No item is at hand: a death from here on is nobody's fault."""
         self.cells[:] = 0
 
     def take_stack(self) -> str:

@@ -30,6 +30,7 @@ class Health:
     workers: list[dict[str, Any]] = field(default_factory=list)
 
     def encode(self) -> bytes:
+        """Indented JSON with a line end, as the probes give it out."""
         return json.dumps(asdict(self), indent=1).encode() + b"\n"
 
 

@@ -53,6 +53,7 @@ class ChildProcess:
 
     @property
     def is_running(self) -> bool:
+        """True while there is a process, whatever its worker does."""
         return self._process is not None
 
     @property
@@ -62,6 +63,7 @@ class ChildProcess:
 
     @property
     def is_ready(self) -> bool:
+        """True if its worker last said that it can take work."""
         return self.is_running and self.pulse.ready
 
     def shown(self, now: float) -> dict[str, Any]:
@@ -85,6 +87,7 @@ class ChildProcess:
             self._start(now)
 
     def drain(self) -> None:
+        """Leave after the item at hand, and do not come back. Returns at once."""
         self._is_leaving, self._start_at = True, None
         self._say(b"drain\n")
 

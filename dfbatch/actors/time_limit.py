@@ -35,6 +35,7 @@ class TimeLimit:
             faulthandler.dump_traceback_later(1.1 * self._limit_s * n_items, exit=True, file=self._file)
 
     def ends(self) -> None:
+        """No item is at hand: the limit rests until the next one starts."""
         if self._limit_s is not None:
             faulthandler.cancel_dump_traceback_later()
 

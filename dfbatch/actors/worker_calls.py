@@ -100,6 +100,7 @@ class WorkerCalls(LogCalls):
         return ExchangeReply(self._control(message.worker), chunk, self._has_more_after(chunk))
 
     async def heartbeat(self, beat: Beat) -> Control:
+        """A sign of life that renews leases; kept for up to ``KEEP_BEAT_S`` while the worker holds some."""
         await self.ready_for_workers()
         if not self._is_known(beat.worker, beat.incarnation, beat.epoch):
             return Control(self.state.epoch, say_hello=True)

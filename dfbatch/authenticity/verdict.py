@@ -88,17 +88,21 @@ class Evidence:
     findings: Sequence[Finding]
 
     def facts(self, detector: str) -> Mapping[str, Any]:
+        """Facts of the detector's finding; empty if it found nothing or did not run."""
         return next((one.facts for one in self.findings if one.detector == detector), {})
 
     def reason(self, detector: str) -> str:
+        """The sentence of the detector's finding; empty if there is none."""
         return next((one.reason for one in self.findings if one.detector == detector), "")
 
     @property
     def credentials(self) -> Mapping[str, Any]:
+        """Facts about the Content Credentials; empty if none were looked for."""
         return self.facts("c2pa_state")
 
     @property
     def state(self) -> ProvenanceState:
+        """Of the Content Credentials; ``NONE`` if there are none."""
         return ProvenanceState(self.credentials.get("state", ProvenanceState.NONE))
 
     @property
@@ -108,6 +112,7 @@ class Evidence:
 
     @property
     def trusted_capture(self) -> bool:
+        """Trusted credentials say that a device captured the item, and tell of no edit, ingredient fault or AI."""
         told = self.credentials
         clean = told.get("complete") and not told.get("edits") and not told.get("ingredient_failures")
         is_capture = told.get("origin") in CAPTURED and told.get("ai") == AiUse.NONE and not told.get("ai_components")
@@ -128,6 +133,7 @@ class Evidence:
 
     @property
     def pdf_holds(self) -> bool:
+        """Signatures that hold cover the PDF, and nothing worse than harmless additions came after them."""
         told = self.facts("pdf_signatures")
         return bool(
             told.get("n_signatures")

@@ -68,6 +68,7 @@ def size(n: int | None) -> str:
 
 
 def figure(value: float | None, digits: int = 2) -> str:
+    """The number with so many decimal places; empty for None."""
     return "" if value is None else f"{value:.{digits}f}"
 
 
@@ -85,6 +86,7 @@ def seconds(value: float | None) -> str:
 
 
 def moment(value: datetime | None) -> str:
+    """Date, time to the second and zone; empty for None."""
     if value is None:
         return ""
     return f"{value:%Y-%m-%d %H:%M:%S} {value.tzname() or ''}".rstrip()

@@ -158,6 +158,7 @@ class Pictures:
         self.left_out = 0
 
     def of(self, row: Mapping[str, Any]) -> Thumbnail:
+        """The picture of an item (a row of the results), without one if it is no image or the budget is spent."""
         if not str(row.get("media_type") or "").startswith("image/"):
             return Thumbnail(None)
         if self._made >= MOST_PICTURES or self._length >= MOST_PICTURE_CHARACTERS:

@@ -65,6 +65,7 @@ def key_html(counts: Mapping[str, int]) -> str:
 
 
 def about_html(batch_info: Mapping[str, Any], digest: str) -> str:
+    """The section on the run: what is known of the batch, and the digest of its results with how to repeat it."""
     pairs = "".join(
         f"<dt>{esc(_label(name), 60)}</dt><dd{_mono(name)}>{_value(value)}</dd>"
         for name, value in list(batch_info.items())[:_MOST_PAIRS]

@@ -105,6 +105,7 @@ def look_of(row: Mapping[str, Any]) -> Look:
 
 
 def look(key: str | None) -> Look:
+    """How a verdict or state is drawn; a plain look with its own words for one that is not known."""
     known = LOOKS.get(key or "")
     return known or Look(str(key), str(key or "unknown").replace("_", " "), "·", "#7d8797", "")
 

@@ -81,6 +81,7 @@ class LogHistogram:
         return min(self.greatest, max(self.least, value))
 
     def quantiles(self, shares: Sequence[float]) -> list[float | None]:
+        """``quantile`` of each share (0 to 1); None where nothing was counted."""
         return [self.quantile(q) for q in shares]
 
     def count_below(self, bound: float) -> int:
@@ -88,5 +89,6 @@ class LogHistogram:
         return int(self.counts[: int(np.searchsorted(_EDGES, bound, side="left"))].sum())
 
     def clear(self) -> None:
+        """Count anew, in place."""
         self.counts[:] = 0
         self.sum, self.least, self.greatest = 0.0, np.inf, 0.0

@@ -13,4 +13,5 @@ class Instant:
     mono: float
 
     def later(self, seconds: float) -> Instant:
+        """Both clocks put forward."""
         return Instant(self.wall + seconds, self.mono + seconds)

@@ -70,6 +70,7 @@ class QueueTally:
     last: tuple[int, ...] = (0, 0, 0)
 
     def totals(self) -> dict[str, int]:
+        """Jobs by what became of them, since the manager began; ``retried`` and ``returned`` count tries."""
         ended = {state: int(self.outcomes[JobState(state).code]) for state in ENDED_JOB_STATES}
         return {"submitted": self.submitted, **ended, "retried": self.retried, "returned": self.returned}
 

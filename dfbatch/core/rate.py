@@ -14,6 +14,7 @@ class RateMeter:
         self._total = 0
 
     def add(self, now_mono: float, n: int) -> None:
+        """``n`` more jobs were done at ``now_mono`` (seconds); counts within a tenth of a second are put together."""
         self._total += n
         # The first sample is where the window begins: what came after it must never be counted as before it.
         if len(self._samples) > 1 and now_mono - self._samples[-1][0] < 0.1:

@@ -32,6 +32,7 @@ class ReadyWork:
         return sum(p.nbytes for p in self._pieces if not isinstance(p, tuple))
 
     def append_range(self, start: int, stop: int) -> None:
+        """The jobs ``start`` to ``stop`` (exclusive) go to the end; kept as two numbers."""
         if stop > start:
             self._pieces.append((start, stop))
 
@@ -41,10 +42,12 @@ class ReadyWork:
             self._pieces.appendleft(_compact(indices))
 
     def append(self, indices: Indices) -> None:
+        """Sorted indices go to the end."""
         if len(indices):
             self._pieces.append(_compact(indices))
 
     def clear(self) -> None:
+        """Forget all entries; the jobs themselves stay as they are."""
         self._pieces.clear()
 
     def entries(self) -> Indices:

@@ -15,6 +15,7 @@ from dfbatch.core.states import FIRST_TERMINAL_CODE, BatchState, JobState
 
 
 def batch_state(books: Books, batch: Batch) -> BatchState:
+    """As observers see it: how it ended, else the first of cancelling, paused and stalled that holds, else its jobs."""
     if batch.finished_as is not None:
         return batch.finished_as
     if batch.stopping is not None:

@@ -34,6 +34,7 @@ class StartFailures:
         self._failing.pop(shape, None)
 
     def may_start(self, shape: str, now_mono: float) -> bool:
+        """False while the pause after the last failure of this shape lasts."""
         failing = self._failing.get(shape)
         return failing is None or now_mono >= failing.next_at
 

@@ -16,6 +16,7 @@ class TokenBucket:
 
     @classmethod
     def full(cls, rate_per_s: float, now_mono: float, burst: float | None = None) -> TokenBucket:
+        """A bucket with all its tokens; without ``burst`` it holds those of one second, at least one."""
         size = max(1.0, rate_per_s if burst is None else burst)
         return cls(rate_per_s, size, size, now_mono)
 
@@ -28,6 +29,7 @@ class TokenBucket:
         return int(self.tokens + 1e-9)
 
     def take(self, n: int) -> None:
+        """Remove tokens; more than there are leaves a debt that later ones pay."""
         self.tokens -= n
 
     def wait_s(self) -> float:

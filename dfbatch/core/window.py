@@ -26,7 +26,9 @@ class Window(Protocol):
         """Forget what is too old at ``now``."""
         ...
 
-    def clear(self) -> None: ...
+    def clear(self) -> None:
+        """Forget all calls."""
+        ...
 
     def calls(self) -> tuple[int, ...]:
         """Those that can be told one by one, the newest last: the sum of FAILED and SLOW each."""
@@ -87,6 +89,7 @@ class TimeWindow:
         return ()
 
     def roll(self, now: float) -> None:
+        """Forget slots older than the window; a time that goes back changes nothing."""
         slot = int(now // self._width)
         if self._slot is None:
             self._slot = slot

@@ -77,6 +77,7 @@ class SliceEncoder:
         self._done = 0
 
     def encode(self, items: Sequence[Any]) -> pa.Table:
+        """The next slice as a table of one row per item. Raises InvalidType if a columnar stream changes its type."""
         table = encode_items(items, self._columnar, self._done)
         if self._schema is None:
             extra = [] if self._columnar or ITEM_JSON in table.column_names else [pa.field(ITEM_JSON, pa.string())]

@@ -96,6 +96,7 @@ class LedgerTable:
 
     @property
     def version(self) -> int:
+        """Number of the newest log entry that this writer knows."""
         return self.snapshot.version
 
     def fence(self, epoch: int) -> None:

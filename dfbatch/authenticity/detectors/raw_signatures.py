@@ -51,6 +51,7 @@ class SignedRange:
 
     @property
     def end(self) -> int:
+        """Offset in bytes behind the second stretch."""
         return self.second + self.second_length
 
     def is_regular(self, data: bytes) -> bool:

@@ -58,6 +58,7 @@ class SignatureCheck:
 
     @property
     def intact(self) -> bool:
+        """The digest and the signature were both checked and hold; what was added later does not count."""
         return bool(self.digest_ok and self.signature_ok)
 
     @property
@@ -66,6 +67,7 @@ class SignatureCheck:
         return self.digest_ok is False or self.signature_ok is False or self.modified_after == "suspicious"
 
     def as_facts(self) -> dict[str, Any]:
+        """The fields with ``intact`` and ``tampered``, as plain data for a finding."""
         return {**asdict(self), "intact": self.intact, "tampered": self.tampered}
 
 

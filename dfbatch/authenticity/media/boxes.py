@@ -72,6 +72,7 @@ def find(data: bytes, parent: Box | None, *path: str) -> Iterator[Box]:
 
 
 def first(data: bytes, parent: Box | None, *path: str) -> Box | None:
+    """The first box that ``find`` yields, or None."""
     return next(find(data, parent, *path), None)
 
 

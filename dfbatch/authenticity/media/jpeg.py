@@ -28,6 +28,7 @@ class JpegStructure:
 
     @property
     def progressive(self) -> bool:
+        """True if the frame is coded in several scans of growing detail (SOF2, 6, 10, 14)."""
         return self.frame in (0xC2, 0xC6, 0xCA, 0xCE)
 
 

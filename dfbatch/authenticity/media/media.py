@@ -39,6 +39,7 @@ class Media:
 
     @property
     def size(self) -> int:
+        """Length of the file in bytes."""
         return len(self.data)
 
     def open(self) -> io.BytesIO:

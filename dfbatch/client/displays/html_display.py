@@ -18,7 +18,9 @@ Bundle = dict[str, str]
 class Slot(Protocol):
     """One output area that can be painted again."""
 
-    def update(self, bundle: Bundle) -> None: ...
+    def update(self, bundle: Bundle) -> None:
+        """Paint this in place of what is there; from any thread."""
+        ...
 
 
 class IPythonSlot:
