@@ -1,10 +1,12 @@
 """Verifiers that the test holds and lets go, and that tell the test what they saw."""
 
 import importlib.util
+import os
 import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from dfbatch.samples import SampleSet, make_samples
 
 LONGEST_S = 30.0
+MOMENT_S = 0.02
 
 
 def _same(key):
@@ -76,6 +79,41 @@ def make_gate() -> Iterator:
 @pytest.fixture
 def gate(make_gate):
     return make_gate()
+
+
+@pytest.fixture(scope="module")
+def brisk() -> Iterator[None]:
+    """Managers, workers and clients of this process that tick, gather and look again after a moment.
+
+    What they do is the same, and how long they pause by themselves is tested with time as an argument. They do not
+    wait for the medium either: power failures are tested in test_durability.py.
+    """
+    from dfbatch.actors import committer, held_work, manager, worker
+    from dfbatch.client import batch, client, feeding, session, sources, waiting
+    from dfbatch.core import pool_size, sharing
+    from dfbatch.ledger.disk import Disk
+
+    pauses = {
+        committer: "GATHER_S",
+        manager: "TICK_S",
+        worker: "HEARTBEAT_S",
+        held_work: "ASK_AGAIN_S",
+        pool_size: "GROW_S",
+        batch: "_STREAM_POLL_S",
+        client: "_LOOK_S",
+        feeding: "_PAUSE_S",
+        session: "_POLL_S",
+        waiting: "_POLL_S",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in pauses.items():
+            patch.setattr(module, name, MOMENT_S)
+        patch.setattr(manager, "RECOVERY_GRACE_S", 0.3)
+        patch.setattr(committer, "gather_s", lambda n_rows, small_commit_s: MOMENT_S)
+        patch.setattr(sources, "SliceReader", partial(sources.SliceReader, slice_s=MOMENT_S))
+        patch.setattr(sharing, "LONG_S", 5 * MOMENT_S)
+        patch.setattr(Disk, "_sync", staticmethod(lambda path, flags: os.stat(path)))
+        yield
 
 
 @pytest.fixture(scope="session")

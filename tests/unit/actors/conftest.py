@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dfbatch.actors import manager as manager_module
 from dfbatch.actors import patience
 from dfbatch.actors.context import JobContext
 from dfbatch.actors.item_run import ItemRun
@@ -144,9 +143,8 @@ async def _cancel_all():
 
 
 @pytest.fixture
-def life(ledger_path, monkeypatch):
+def life(ledger_path, monkeypatch, brisk):
     """Begins lives on one ledger; those that go on are ended at the end of the test."""
-    monkeypatch.setattr(manager_module, "RECOVERY_GRACE_S", 0.3)
     monkeypatch.setattr(patience, "LAST_PATIENCE_S", 0.1)
     monkeypatch.setattr(in_process_module, "LocalLink", MortalLink)
     with contextlib.ExitStack() as stack:

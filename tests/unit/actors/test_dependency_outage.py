@@ -7,9 +7,15 @@ from pathlib import Path
 import pytest
 
 from dfbatch.actors.breaker_book import MOST_ORDERS, BreakerBook
+from dfbatch.core import outcomes
 from dfbatch.errors import InvalidInput
 
 WAIT_S = 30.0
+
+
+@pytest.fixture(autouse=True)
+def returns_come_soon(monkeypatch):
+    monkeypatch.setattr(outcomes, "RETURN_DELAY_S", 0.1)
 
 
 class NeedsFile:

@@ -9,9 +9,8 @@ from dataclasses import replace
 import pytest
 
 import dfbatch
-from dfbatch.actors import queue_calls
+from dfbatch.actors import metrics_sampler, queue_calls
 from dfbatch.actors.messages import Beat, Exchange, Hello, Submit
-from dfbatch.actors.metrics_sampler import SAMPLE_S
 from dfbatch.actors.verifier_code import pack
 from dfbatch.core import liveness
 from dfbatch.core.states import BatchState
@@ -135,6 +134,8 @@ def test_a_manager_that_stops_does_not_say_that_nothing_was_accepted_unless_it_k
 
 def test_a_worker_that_cannot_be_asked_for_costs_neither_submits_nor_ticks(life, monkeypatch, until):
     """Ray refuses some environments only when an actor is asked for."""
+    monkeypatch.setattr(metrics_sampler, "SAMPLE_S", 0.2)
+    monkeypatch.setattr(metrics_sampler, "LOOK_S", 0.05)
     one = life(workers=(0, 0))
 
     def broken(demands):
@@ -144,7 +145,7 @@ def test_a_worker_that_cannot_be_asked_for_costs_neither_submits_nor_ticks(life,
     batch = one.client.map(double, [1], key="k")
     assert one.client.map(double, [1], key="k").id == batch.id, "its submit is not answered"
     sampled = one.manager.sampled_at
-    until(lambda: one.manager.sampled_at != sampled, 2 * SAMPLE_S)
+    until(lambda: one.manager.sampled_at != sampled)
     until(lambda: "runtime_env" in one.client.health()["reason"])
     monkeypatch.undo()
     until(lambda: one.client.health()["reason"] == "")
@@ -212,7 +213,7 @@ def test_the_items_of_a_batch_that_has_ended_leave_the_memory_of_the_manager(lif
     batch = one.client.map(lambda item: len(item), ["x" * 100_000] * 20)
     payload = one.manager.desks[batch.id].payload
     assert batch.results(WAIT_S).values() == [100_000] * 20
-    until(lambda: payload._inputs._bytes == 0)
+    until(lambda: not len(one.manager.payload_memory))
 
 
 def test_what_is_read_back_for_a_second_generation_is_complete(life, make_gate):

@@ -17,6 +17,7 @@ from dfbatch.ledger.storage import open_storage
 from dfbatch.testing import InProcess, ManualClock
 
 WAIT_S = 20.0
+pytestmark = pytest.mark.usefixtures("brisk")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from dfbatch.ledger.storage import open_storage
 from dfbatch.testing import InProcess
 
 WAIT_S = 30.0
+pytestmark = pytest.mark.usefixtures("brisk")
 
 
 @pytest.fixture

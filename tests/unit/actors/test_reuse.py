@@ -21,6 +21,7 @@ from dfbatch.errors import InvalidInput
 from dfbatch.testing import InProcess
 
 WAIT_S = 30.0
+pytestmark = pytest.mark.usefixtures("brisk")
 _seeds = itertools.count()
 
 

@@ -74,6 +74,11 @@ def table_of(rows, **structs):
     return table
 
 
+@pytest.fixture(scope="module", autouse=True)
+def brisk_managers(brisk):
+    """Nearly every test here has a manager in the process."""
+
+
 @pytest.fixture
 def make():
     """Builders of rows and tables: ``make.row``, ``make.failed``, ``make.table``."""

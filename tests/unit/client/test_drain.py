@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import dfbatch
+from dfbatch.actors import manager
 from dfbatch.testing import InProcess
 
 N = 400
@@ -34,7 +35,7 @@ def test_a_drained_pool_starts_nobody_until_it_is_scaled(tmp_path: Path) -> None
         client.map(lambda x: x, [1]).wait(20)
         client.drain(timeout=20)
         batch = client.map(lambda x: x, [1, 2])
-        time.sleep(0.6)  # longer than two ticks of the manager
+        time.sleep(10 * manager.TICK_S)
         assert (client.workers(), batch.counts()) == ([], {"queued": 2})
         client.scale(0, 2)
         assert batch.results(20).values() == [1, 2]

@@ -11,6 +11,7 @@ import pytest
 
 from dfbatch.client.client import Client
 from dfbatch.clock import ManualClock
+from dfbatch.core import sharing
 from dfbatch.core.liveness import STALL_S
 from dfbatch.core.states import BatchState
 from dfbatch.testing import InProcess
@@ -64,7 +65,8 @@ def test_a_batch_that_becomes_urgent_while_it_waits_overtakes(client: Client) ->
     first.wait(20)
 
 
-def test_batches_of_one_priority_take_turns(client: Client) -> None:
+def test_batches_of_one_priority_take_turns(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "OVERLONG_S", 0.3)
     many = client.map(slowly, range(1000))
     until(lambda: many.progress().done > 0)
     photo = client.submit(at_once, 1.0)

@@ -10,6 +10,7 @@ from dfbatch.errors import StorageInUse
 from dfbatch.testing import InProcess, ManualClock
 
 WAIT_S = 20.0
+pytestmark = pytest.mark.usefixtures("brisk")
 
 
 def test_a_user_can_test_a_verifier_in_three_lines(tmp_path):
@@ -69,11 +70,11 @@ def test_retries_can_be_tested_with_a_clock_that_stands_still(tmp_path, make_gat
         batch = client.map(flaky, [5], retry=retry)
         gate.await_items(1)
         with pytest.raises(dfbatch.TimeoutError):
-            batch.wait(0.6)
+            batch.wait(0.2)
         assert batch.counts() == {"retrying": 1}
         clock.advance(3590)
         with pytest.raises(dfbatch.TimeoutError):
-            batch.wait(0.6)
+            batch.wait(0.2)
         clock.advance(20)
         assert batch.results(WAIT_S).values() == [5]
     assert gate.seen == [1, 2]
