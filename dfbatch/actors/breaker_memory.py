@@ -3,6 +3,8 @@
 Written when one of them changed, replaced as a whole, and read once by the process
 that takes the worker's place. Times in it are of the monotonic clock, so a file of
 another boot or host is worth nothing and is dropped; so is one that cannot be read.
+Where the process is renewed under another name, perhaps elsewhere, what is kept goes
+by value, with times of the wall clock.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,25 @@ class BreakerMemory:
             beside.replace(self.path)
         except OSError as error:
             _logger.warning("The circuit breakers cannot be written down: %s", error)
+
+    def bequeath(self) -> Kept | None:
+        """What is kept, for a process of another name or host, and nothing any more here; None if there is nothing."""
+        kept = self.read()
+        self.path.unlink(missing_ok=True)
+        return None if kept == Kept() else _moved(kept, time.time() - time.monotonic())
+
+    def inherit(self, kept: Kept) -> None:
+        """Begin with what another process left. One that is started again knows better by itself."""
+        if not self.path.exists():
+            self.write(_moved(kept, time.monotonic() - time.time()))
+
+
+def _moved(kept: Kept, by_s: float) -> Kept:
+    """The same by another clock."""
+    pasts = [(each, max(0.0, each.past.retry_at + by_s)) for each in kept.breakers]
+    return Kept(
+        tuple(replace(each, past=replace(each.past, retry_at=retry_at)) for each, retry_at in pasts), kept.orders
+    )
 
 
 def present_boot() -> str:

@@ -73,7 +73,8 @@ class WorkerBreakers:
                 self._given[key] = _RESUMED
 
     def stop_keeping(self) -> None:
-        """Write nothing any more: this process ends in good order."""
+        """Write down a last time what the next process must know: this one ends in good order."""
+        self._keep()
         with self._keeping:
             self._memory = None
 
@@ -237,8 +238,7 @@ class WorkerBreakers:
                 views.append(
                     BreakerView(
                         verifier, name, rules.state.value, failure_rate, slow_rate, rules.retry_after_s(now),
-                        rules.policy.probes, breaker.hurts, rules.n_opened_ever,
-                        rules.last_error,
+                        rules.policy.probes, breaker.hurts, rules.n_opened_ever, rules.last_error,
                     )
                 )  # fmt: skip
             turned |= bool(turns)

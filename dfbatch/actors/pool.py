@@ -16,8 +16,8 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError,
 
 from dfbatch.actors.cluster_view import ClusterWatch
 from dfbatch.actors.manager_base import ManagerBase, ManagerConfig
-from dfbatch.actors.pool_members import Member, placed, who_leaves
-from dfbatch.actors.worker_actor import WorkerActor, WorkerConfig
+from dfbatch.actors.pool_members import Estates, Member, placed, who_leaves
+from dfbatch.actors.worker_actor import Parting, WorkerActor, WorkerConfig
 from dfbatch.actors.worker_calls import WorkerCalls
 from dfbatch.core.placement import in_the_way
 from dfbatch.core.pool_size import Demand, Limits, allot
@@ -53,6 +53,7 @@ class RayPool:
         self._closing = False
         self._n_spared = 0
         self._let_gone: set[str] = set()
+        self._estates = Estates()
         self._watch_cluster = ClusterWatch()
         self._failures = StartFailures()
         self._troubles: dict[str, str] = {}
@@ -214,6 +215,7 @@ class RayPool:
             self._config.actor_name,
             shape.key,
             None,  # who is idle is for the pool to say: it knows how many must stay
+            self._estates.take(shape.key),
         )
         actor = ray.remote(WorkerActor)
         handle = actor.options(
@@ -244,7 +246,7 @@ class RayPool:
             before = self._incarnation_of(name)
             named = asyncio.ensure_future(handle.incarnation.remote())
             try:
-                failure = await handle.join.remote()
+                parting: Parting = await handle.join.remote()
             except ActorUnavailableError as error:
                 # The notice takes longer than a new process may need to say hello: it must not be taken for the dead.
                 dead = await _answer_of(named) or before
@@ -257,10 +259,11 @@ class RayPool:
                 self._died(name, str(error))
                 self._did_not_come_up(name, str(error))
             else:
-                if failure:
-                    _logger.warning("Worker %s failed: %s", name, failure)
-                    self._died(name, failure)
-                    self._did_not_come_up(name, failure)
+                if parting.failure:
+                    _logger.warning("Worker %s failed: %s", name, parting.failure)
+                    self._died(name, parting.failure)
+                    self._did_not_come_up(name, parting.failure)
+                self._estates.leave(self._members[name].shape, parting.breakers)
                 # It left in good order; the actor process is of no more use.
                 ray.kill(handle)
             self._members.pop(name, None)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dfbatch.actors.breaker_memory import Kept
 from dfbatch.core.books import Worker
 from dfbatch.core.placement import Placed
 from dfbatch.core.pool_size import Limits, excess
 
 RETURN_S = 15.0
 """A worker that died may come back within this time, and tell what it died of."""
+MOST_ESTATES = 64
+"""Of one shape, left by workers whose places nobody has taken yet."""
 
 
 @dataclass(slots=True)
@@ -47,6 +50,23 @@ class Member:
         return not self.is_here and (
             not self.has_come or (self.gone_since is not None and now - self.gone_since > RETURN_S)
         )
+
+
+class Estates:
+    """What workers that were renewed knew of their dependencies, for those that take their places, by shape."""
+
+    def __init__(self) -> None:
+        self._of_shape: dict[str, deque[Kept]] = {}
+
+    def leave(self, shape: str, kept: Kept | None) -> None:
+        """One has left; None if it knew nothing of note. Of very many the newest are kept."""
+        if kept is not None:
+            self._of_shape.setdefault(shape, deque(maxlen=MOST_ESTATES)).append(kept)
+
+    def take(self, shape: str) -> Kept | None:
+        """For the next one that starts: what was left first."""
+        left = self._of_shape.get(shape)
+        return left.popleft() if left else None
 
 
 def who_leaves(

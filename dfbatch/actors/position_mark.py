@@ -32,13 +32,18 @@ def marks_folder(namespace: str) -> Path:
     return folder
 
 
+def breakers_path(folder: Path, worker: str) -> Path:
+    """Where its circuit breakers are written down."""
+    return folder / f"{worker}.breakers"
+
+
 class PositionMark:
     """The mark of one worker name."""
 
     def __init__(self, folder: Path, worker: str) -> None:
         self.path = folder / f"{worker}.mark"
         self.stack_path = folder / f"{worker}.stack"
-        self.breakers_path = folder / f"{worker}.breakers"
+        self.breakers_path = breakers_path(folder, worker)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             os.ftruncate(descriptor, _SIZE)
@@ -94,8 +99,9 @@ class PositionMark:
             return ""
         return text
 
-    def remove(self) -> None:
-        """Leave nothing behind at an orderly end."""
+    def remove(self, is_renewed: bool = False) -> None:
+        """Leave nothing behind at an orderly end; where a fresh process takes over, what it must know of breakers."""
         self.path.unlink(missing_ok=True)
         self.stack_path.unlink(missing_ok=True)
-        self.breakers_path.unlink(missing_ok=True)
+        if not is_renewed:
+            self.breakers_path.unlink(missing_ok=True)

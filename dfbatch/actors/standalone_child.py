@@ -95,7 +95,10 @@ class StandaloneChild:
             while thread.is_alive():
                 self._listen(worker, PULSE_S / 4)
                 self._tell_how(worker)
-        return self._ended(worker)
+            code = self._ended(worker)
+            if code == LEFT:
+                mark.remove()  # nobody will take over what one that was to be renewed has left
+        return code
 
     def tell(self, pulse: Pulse) -> None:
         """A line to the parent; the end of one that is gone is noticed elsewhere."""

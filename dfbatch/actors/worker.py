@@ -91,9 +91,7 @@ class Worker:
         self._epoch = 0
         self._meeting = threading.Lock()
         self._parked = False
-        self._stopping = threading.Event()
-        self._ending = threading.Event()
-        self._left = threading.Event()
+        self._stopping, self._ending, self._left = threading.Event(), threading.Event(), threading.Event()
         self._beat_at = time.monotonic()
         self._gone = False
         self.failed = False
@@ -262,10 +260,9 @@ class Worker:
         with self._work.condition:
             current = None if self._work.running is None else self._context.current()
             leases = tuple(chunk.lease_id for chunk in self._work.chunks())
-        steps = self._context.take_steps()
+        steps, logs = self._context.take_steps(), self._context.said.take()
         rss, draining = MemoryLimit.resident(), self._stopping.is_set()
         breakers = self._breakers.report()
-        logs = self._context.said.take()
         return Beat(self.name, self.incarnation, self._epoch, leases, steps, current, rss, draining, breakers, logs)
 
     # ------------------------------------------------------------------------- hello and goodbye
@@ -312,7 +309,7 @@ class Worker:
             except UNREACHABLE as error:
                 _logger.warning("Worker %s left without a goodbye: %s", self.name, error)
         self._breakers.stop_keeping()
-        self._mark.remove()
+        self._mark.remove(is_renewed=self.renewal is not None)
         self._memory.stop()
 
 

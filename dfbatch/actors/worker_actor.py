@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import ray
 
+from dfbatch.actors.breaker_memory import BreakerMemory, Kept
 from dfbatch.actors.link import LinkedManager
 from dfbatch.actors.log_format import log_handler
 from dfbatch.actors.memory_limit import MemoryLimit
@@ -35,6 +36,16 @@ class WorkerConfig:
     manager_name: str
     shape: str
     idle_s: float | None
+    breakers: Kept | None = None
+    """What the worker whose place it takes knew of its dependencies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """How a worker has left. ``failure``: empty if in good order. ``breakers``: for the one that takes its place."""
+
+    failure: str = ""
+    breakers: Kept | None = None
 
 
 class WorkerActor:
@@ -48,17 +59,17 @@ class WorkerActor:
         self._incarnation = secrets.token_hex(6)
         self._ended = threading.Event()
         self._worker: Worker | None = None
-        self._failure = ""
+        self._parting = Parting()
         self._thread = threading.Thread(target=self._work, name="dfbatch-worker", daemon=True)
         self._thread.start()
 
     def __repr__(self) -> str:
         return self._config.name
 
-    def join(self) -> str:
-        """Blocks until the worker has left. Its failure, seen by the manager, is the death notice."""
+    def join(self) -> Parting:
+        """Blocks until the worker has left. That the call fails is the death notice."""
         self._ended.wait()
-        return self._failure
+        return self._parting
 
     def incarnation(self) -> str:
         """Which process of this worker it is, as it tells the manager."""
@@ -73,6 +84,9 @@ class WorkerActor:
         config = self._config
         try:
             mark = PositionMark(marks_folder(config.namespace), config.name)
+            memory = BreakerMemory(mark.breakers_path)
+            if config.breakers is not None:
+                memory.inherit(config.breakers)
             with contextlib.closing(open(mark.stack_path, "a+")) as stack_file:
                 faulthandler.enable(stack_file)
                 self._worker = Worker(
@@ -89,8 +103,10 @@ class WorkerActor:
                 )
                 _speak(config.name, self._worker)
                 self._worker.run()
+            if self._worker.renewal is not None:
+                self._parting = Parting(breakers=memory.bequeath())
         except Exception as error:
-            self._failure = f"{type(error).__name__}: {error}"
+            self._parting = Parting(f"{type(error).__name__}: {error}")
             raise
         finally:
             self._ended.set()

@@ -295,11 +295,7 @@ class Client:
         return health(self._session)
 
     def scale(self, min: int, max: int) -> None:
-        """Set the least and the greatest number of workers, for as long as this manager lives.
-
-        A manager that is restarted after a crash keeps them; one that is created anew, by ``connect()`` after its
-        predecessor was shut down or ended with its kernel, goes by its ``workers``. Raises InvalidInput, StorageRefused.
-        """
+        """Set the least and greatest number of workers, until ``connect()`` creates the manager anew; restarts obey."""
         if not 0 <= min <= max or max < 1:
             raise InvalidInput("scale", f"({min}, {max}) is no range of workers", "Give 0 <= min <= max, max >= 1")
         self._session.call("scale", min, max)
@@ -309,7 +305,6 @@ class Client:
 
         Nothing is lost or repeated; what is queued waits, and ``scale(min, max)`` starts workers again. Processes of
         ``dfbatch worker`` end, too. Raises dfbatch.TimeoutError after ``timeout`` seconds; the drain goes on then.
-        It holds as long as ``scale`` does.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         self._session.call("drain")

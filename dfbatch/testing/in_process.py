@@ -20,10 +20,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dfbatch.actors.breaker_memory import BreakerMemory
 from dfbatch.actors.link import LinkedManager, LocalLink
 from dfbatch.actors.manager import Manager
 from dfbatch.actors.manager_base import ManagerBase, ManagerConfig
-from dfbatch.actors.position_mark import PositionMark
+from dfbatch.actors.pool_members import Estates
+from dfbatch.actors.position_mark import PositionMark, breakers_path
 from dfbatch.actors.verifier_store import VerifierStore
 from dfbatch.actors.worker import Worker
 from dfbatch.client.client import Client
@@ -43,6 +45,7 @@ class ThreadPool:
         self._marks = marks
         self._workers: dict[str, Worker] = {}
         self._shapes: dict[str, str] = {}
+        self._estates = Estates()
         self._threads: list[threading.Thread] = []
         self._link: LocalLink | None = None
         self._closing = False
@@ -65,7 +68,11 @@ class ThreadPool:
         return {}
 
     def reconcile(self, demands: Sequence[Demand]) -> None:
-        self._workers = {name: w for name, w in self._workers.items() if not w.wait_left(0)}
+        for name, worker in list(self._workers.items()):
+            if worker.wait_left(0):
+                del self._workers[name]
+                if worker.renewal is not None:
+                    self._estates.leave(self._shapes[name], self._memory_of(name).bequeath())
         for key, n in allot(demands, Limits(self._low, self._high)).items():
             self._start(key, n)
 
@@ -73,6 +80,9 @@ class ThreadPool:
         while self._link is not None and not self._closing and self._n_of(shape) < target:
             name = f"thread-{len(self._threads) + 1}"
             mark = PositionMark(self._marks, name)
+            estate = self._estates.take(shape)
+            if estate is not None:
+                self._memory_of(name).inherit(estate)
             worker = Worker(
                 name, LinkedManager(self._link), VerifierStore(open_storage(self._storage_path)), mark, shape=shape
             )
@@ -80,6 +90,9 @@ class ThreadPool:
             self._workers[name], self._shapes[name] = worker, shape
             self._threads.append(thread)
             thread.start()
+
+    def _memory_of(self, name: str) -> BreakerMemory:
+        return BreakerMemory(breakers_path(self._marks, name))
 
     def _n_of(self, shape: str) -> int:
         return sum(self._shapes[name] == shape for name in self._workers)

@@ -248,7 +248,7 @@ def test_a_disk_that_refuses_costs_only_the_memory(process, tmp_path):
 class Crashing(PositionMark):
     """The mark of a process that will not end in good order: nothing is removed."""
 
-    def remove(self):
+    def remove(self, is_renewed=False):
         pass
 
 
