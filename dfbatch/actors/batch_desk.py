@@ -18,6 +18,7 @@ from dfbatch.actors.reuse_followers import Followers
 from dfbatch.core.effects import OutcomesTaken
 from dfbatch.core.resource_shape import ResourceShape
 from dfbatch.ledger.payload import PayloadReader
+from dfbatch.ledger.payload_memory import PayloadMemory
 
 MOST_ERROR_TYPES = 20
 
@@ -53,8 +54,8 @@ class BatchDesk:
                         self.errors[entry["values"]] += entry["counts"]
 
 
-def desk_of(row: Mapping[str, Any], reader: Any) -> BatchDesk:
-    """The desk of a batch from its row; ``submitted_at`` is an aware datetime."""
+def desk_of(row: Mapping[str, Any], reader: Any, memory: PayloadMemory) -> BatchDesk:
+    """The desk of a batch from its row; ``submitted_at`` is an aware datetime. Its items are kept in ``memory``."""
     options = json.loads(row["options"])
     facts = BatchFacts(
         row["batch_id"],
@@ -72,5 +73,5 @@ def desk_of(row: Mapping[str, Any], reader: Any) -> BatchDesk:
         options,
         row["verifier_fingerprint"],
     )
-    payload = PayloadReader(reader, row["batch_id"], row["inputs"], is_media=row["kind"] == "verify")
+    payload = PayloadReader(reader, row["batch_id"], row["inputs"], is_media=row["kind"] == "verify", memory=memory)
     return BatchDesk(dict(row), facts, order, payload, shape=ResourceShape.of(options.get("resources", {})))

@@ -25,6 +25,7 @@ from dfbatch.core.metrics import Tallies
 from dfbatch.core.pool_size import Demand
 from dfbatch.core.resource_shape import ResourceShape
 from dfbatch.errors import LedgerFenced, ManagerRecovering, StorageRefused
+from dfbatch.ledger.payload_memory import PayloadMemory
 from dfbatch.ledger.recovery import RecoveredBatch
 
 READ_SILENCE_S = 30.0
@@ -123,6 +124,8 @@ class ManagerBase:
         """Readers of Ray Datasets, and when they were last heard of (monotonic seconds)."""
         self.event_seq = 0
         self.readers = ThreadPoolExecutor(1, thread_name_prefix="dfbatch-payload")
+        self.payload_memory = PayloadMemory()
+        """Used by the thread of ``readers`` alone."""
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -184,7 +187,7 @@ class ManagerBase:
 
     def make_desk(self, row: dict[str, Any]) -> BatchDesk:
         """What the shell keeps of a batch, from its row in ``batches``."""
-        desk = self.desks[row["batch_id"]] = desk_of(row, self.ledger.reader)
+        desk = self.desks[row["batch_id"]] = desk_of(row, self.ledger.reader, self.payload_memory)
         return desk
 
     def make_recovered_desk(self, found: RecoveredBatch) -> BatchDesk:

@@ -83,7 +83,7 @@ class ReuseCalls(ManagerBase):
         if not len(waiting):
             return
         try:
-            rows = desk.payload.slice(waiting)
+            rows = self.readers.submit(desk.payload.slice, waiting).result()
         except (DfbatchError, OSError) as error:
             _logger.warning("Equal items of batch %s run each on their own: %s", batch_id, error)
             return

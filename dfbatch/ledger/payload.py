@@ -1,9 +1,8 @@
-"""The items of a batch, read by job index: the row groups that hold them, kept in memory up to a bound."""
+"""The items of a batch, read by job index: the row groups that hold them, kept in memory as long as there is room."""
 
 from __future__ import annotations
 
 import contextlib
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +15,8 @@ from dfbatch.ledger.arrow_types import convert
 from dfbatch.ledger.columns import Int64s, numbers, take_rows
 from dfbatch.ledger.delta_log import DataFile
 from dfbatch.ledger.joining import latest_of
+from dfbatch.ledger.payload_memory import SHELF_BYTES, PayloadMemory, Shelf
 from dfbatch.ledger.reading import LedgerReader
-
-CACHE_BYTES = 64 << 20
 
 JOB_COLUMNS = ("job_index", "uri", "blob", "filename")
 
@@ -36,21 +34,21 @@ class _Group:
 class _Column:
     """Rows of one table of the batch, by job index."""
 
-    def __init__(self, reader: LedgerReader, batch_id: str, table: str, columns: tuple[str, ...], limit: int) -> None:
+    def __init__(
+        self, reader: LedgerReader, batch_id: str, table: str, columns: tuple[str, ...], shelf: Shelf[_Group]
+    ) -> None:
         self._reader = reader
         self._batch_id = batch_id
         self._table = table
         self._columns = list(columns)
-        self._limit = limit
+        self._shelf = shelf
         self._groups: list[_Group] = []
         self._footers: dict[str, list[_Group]] = {}
-        self._cache: OrderedDict[_Group, pa.Table] = OrderedDict()
-        self._bytes = 0
         self._seeds = 0
 
     def rows(self, indices: Int64s) -> pa.Table:
         """The rows of these sorted indices, in their order. Raises LedgerCorrupt if one is not there."""
-        seeded = [group for group in self._cache if not group.file]
+        seeded = [group for group in self._shelf.kept() if not group.file]
         for groups in (seeded, self._groups, None):
             with contextlib.suppress(FileNotFoundError):  # merged away since it was looked up
                 table = self._find(indices, self._look_up() if groups is None else groups)
@@ -66,11 +64,11 @@ class _Column:
         group = _Group("", self._seeds, first_index, first_index + len(table) - 1)
         index = pa.array(np.arange(first_index, first_index + len(table), dtype=np.int64))
         rest = table.select([name for name in self._columns if name != "job_index"])
-        self._keep(group, rest.add_column(0, "job_index", index).select(self._columns))
+        self._shelf.put(group, rest.add_column(0, "job_index", index).select(self._columns))
 
     def forget(self) -> None:
-        self._cache.clear()
-        self._footers, self._groups, self._bytes = {}, [], 0
+        self._shelf.clear()
+        self._footers, self._groups = {}, []
 
     def _find(self, indices: Int64s, groups: list[_Group]) -> pa.Table | None:
         needed = [
@@ -94,25 +92,21 @@ class _Column:
         return take_rows(rows, order[places])
 
     def _load(self, group: _Group) -> pa.Table:
-        kept = self._cache.get(group)
+        kept = self._shelf.get(group)
         if kept is not None:
-            self._cache.move_to_end(group)
             return kept
         snapshot = self._reader.snapshot(self._table)
         schema = snapshot.schema if snapshot else pa.schema([])
         with self._open(group.file) as file:
             table = file.read_row_group(group.number, columns=["batch_id", *self._columns])
         mine = np.flatnonzero(np.asarray(table.column("batch_id").to_numpy() == self._batch_id))
-        table = take_rows(table, mine).select(self._columns)
+        n_read, table = len(table), take_rows(table, mine).select(self._columns)
+        if len(table) < n_read and table.nbytes <= SHELF_BYTES:
+            # Kept as a slice it would keep all that was read, the rows of other batches too.
+            table = table.take(pa.array(np.arange(len(table))))
         columns = [convert(table.column(name), schema.field(name).type) for name in self._columns]
-        return self._keep(group, pa.table(columns, names=self._columns))
-
-    def _keep(self, group: _Group, table: pa.Table) -> pa.Table:
-        self._cache[group] = table
-        self._bytes += table.nbytes
-        while self._bytes > self._limit and len(self._cache) > 1:
-            _, dropped = self._cache.popitem(last=False)
-            self._bytes -= dropped.nbytes
+        table = pa.table(columns, names=self._columns)
+        self._shelf.put(group, table)
         return table
 
     def _look_up(self) -> list[_Group]:
@@ -158,8 +152,9 @@ def _cut_straight(indices: Int64s, groups: list[_Group], parts: list[pa.Table]) 
 
 
 class PayloadReader:
-    """Items of one batch. ``max_bytes`` bounds what is kept of each table. Used by one thread.
+    """Items of one batch. Used by one thread, with all others of the same ``memory``, which bounds what they keep.
 
+    ``max_bytes`` bounds what is kept of each table of this batch.
     ``is_media``: the batch has rows in ``jobs``; one of a user's items has only its inputs.
     """
 
@@ -170,13 +165,16 @@ class PayloadReader:
         inputs_table: str | None,
         *,
         is_media: bool = True,
-        max_bytes: int = CACHE_BYTES,
+        memory: PayloadMemory | None = None,
+        max_bytes: int = SHELF_BYTES,
     ) -> None:
+        memory = PayloadMemory() if memory is None else memory
         self._jobs = self._inputs = None
         if is_media or inputs_table is None:
-            self._jobs = _Column(reader, batch_id, "jobs", JOB_COLUMNS, max_bytes)
+            self._jobs = _Column(reader, batch_id, "jobs", JOB_COLUMNS, Shelf(memory, batch_id, max_bytes))
         if inputs_table is not None:
-            self._inputs = _Column(reader, batch_id, inputs_table, ("job_index", "input"), max_bytes)
+            shelf = Shelf[_Group](memory, batch_id, max_bytes)
+            self._inputs = _Column(reader, batch_id, inputs_table, ("job_index", "input"), shelf)
 
     def slice(self, indices: Int64s) -> pa.Table:
         """Columns ``job_index, uri, blob, filename`` and, if the batch has inputs, ``input``.

@@ -211,9 +211,23 @@ def test_a_streamed_slice_counts_once_however_often_it_is_sent(life):
 def test_the_items_of_a_batch_that_has_ended_leave_the_memory_of_the_manager(life, until):
     one = life()
     batch = one.client.map(lambda item: len(item), ["x" * 100_000] * 20)
-    payload = one.manager.desks[batch.id].payload
     assert batch.results(WAIT_S).values() == [100_000] * 20
     until(lambda: not len(one.manager.payload_memory))
+
+
+def test_all_open_batches_together_keep_no_more_items_than_one_manager_may(life, until, monkeypatch):
+    """Two megabytes each; what made room is read from the ledger, and nobody notices."""
+    one = life(workers=(0, 0))
+    memory = one.manager.payload_memory
+    monkeypatch.setattr(memory, "_max_bytes", 5_000_000)
+    batches = [one.client.map(lambda item: len(item), ["x" * 100_000] * 20) for _ in range(4)]
+    one.manager.readers.submit(int).result(WAIT_S)  # what was seeded before is there
+    assert len(memory) == 2
+    assert memory.n_bytes > 4_000_000
+    one.client.scale(0, 2)
+    for batch in batches:
+        assert batch.results(WAIT_S).values() == [100_000] * 20
+    until(lambda: memory.n_bytes == 0)
 
 
 def test_what_is_read_back_for_a_second_generation_is_complete(life, make_gate):

@@ -13,6 +13,7 @@ from dfbatch.core.instant import Instant
 from dfbatch.core.manager import ManagerState
 from dfbatch.core.policy import BatchPolicy, QueuePolicy
 from dfbatch.core.resource_shape import ResourceShape
+from dfbatch.ledger.payload_memory import PayloadMemory
 
 NOW = Instant(1.7e9, 1_000.0)
 GPU = {"num_gpus": 1}
@@ -36,7 +37,7 @@ class Books:
             "verifier_fingerprint": "f", "verifier_sha": "s", "verifier_name": "v", "inputs": None,
             "options": json.dumps({"resources": resources} if resources else {}),
         }  # fmt: skip
-        self.desks[batch_id] = desk_of(row, None)
+        self.desks[batch_id] = desk_of(row, None, PayloadMemory())
 
     def wanted(self, seconds=0.0):
         now = Instant(NOW.wall + seconds, NOW.mono + seconds)

@@ -5,7 +5,9 @@ import pyarrow as pa
 import pytest
 
 from dfbatch.errors import LedgerCorrupt
+from dfbatch.ledger import payload as payload_module
 from dfbatch.ledger.payload import PayloadReader
+from dfbatch.ledger.payload_memory import PayloadMemory
 
 A, B = "k3f2m9qa", "k3f2m9qb"
 
@@ -73,12 +75,13 @@ def test_rows_seeded_at_submit_are_not_read_again(reader, commit, rows, storage)
 def test_what_is_forgotten_is_read_from_the_ledger_when_it_is_asked_for_again(reader, commit, rows):
     tables = rows.submit(A, 10)
     commit(**tables)
-    payload = PayloadReader(reader, A, None)
+    memory = PayloadMemory()
+    payload = PayloadReader(reader, A, None, memory=memory)
     none = pa.nulls(10, pa.string())
     payload.seed(pa.table({"uri": tables["jobs"]["uri"], "blob": none, "filename": none}), 0)
     before = payload.slice(np.array([7, 9]))
     payload.forget()
-    assert payload._jobs._bytes == len(payload._jobs._cache) == 0
+    assert memory.n_bytes == len(memory) == 0
     assert uris(payload.slice(np.array([7, 9]))) == uris(before)
 
 
@@ -92,6 +95,45 @@ def test_seeds_are_forgotten_when_memory_is_short_and_read_from_the_ledger(reade
         payload.seed(pa.table(seed), first)
     for index in (np.arange(40, 60), np.arange(0, 10), np.arange(90, 100)):
         assert payload.slice(index)["job_index"].to_pylist() == index.tolist()
+
+
+def test_hundreds_of_open_batches_keep_no_more_in_memory_than_one_manager_may(reader, commit, rows):
+    """What was kept of those not used lately is read from the ledger again, and each gets its own."""
+    ids = [f"k3f2m9{first}{second}" for first in "abcdefghjk" for second in "23456789mn"]
+    for batch_id in ids:
+        commit(**rows.submit(batch_id, 20, inputs="inputs_1"))
+    one = PayloadMemory()
+    alone = PayloadReader(reader, ids[0], "inputs_1", memory=one)
+    alone.slice(np.arange(20))
+    memory = PayloadMemory(max_bytes=10 * one.n_bytes)
+    readers = [PayloadReader(reader, batch_id, "inputs_1", memory=memory) for batch_id in ids]
+    for index in (np.arange(0, 10), np.arange(10, 20)):
+        for batch_id, payload in zip(ids, readers, strict=True):
+            found = payload.slice(index)
+            assert uris(found) == [f"file:///{batch_id}/{i}.jpg" for i in index]
+            assert found["input"].to_pylist() == [{"label": f"{batch_id}/{i}"} for i in index]
+            assert memory.n_bytes <= 10 * one.n_bytes
+    assert len(memory) == 20, "two tables of the ten used last"
+    for payload in readers:
+        payload.forget()
+    assert memory.n_bytes == len(memory) == 0
+
+
+def test_batches_that_share_a_row_group_keep_each_only_its_own_rows(reader, commit, rows):
+    """A merge puts many small batches into one group; kept as slices, each would hold the whole of it."""
+    commit(jobs=pa.concat_tables([rows.submit(A, 1_000)["jobs"], rows.submit(B, 20)["jobs"]]))
+    payload = PayloadReader(reader, B, None)
+    assert len(payload.slice(np.arange(20))) == 20
+    (table,) = map(payload._jobs._shelf.get, payload._jobs._shelf.kept())
+    assert table.get_total_buffer_size() < 2 * table.nbytes
+
+
+def test_a_batch_with_giant_items_is_not_read_anew_for_every_lease(reader, commit, rows, monkeypatch):
+    commit(**rows.submit(A, 50, inputs="inputs_1"))
+    payload = PayloadReader(reader, A, "inputs_1", memory=PayloadMemory(max_bytes=1))
+    payload.slice(np.arange(10))
+    monkeypatch.setattr(payload_module.pq, "ParquetFile", None)
+    assert len(payload.slice(np.arange(10, 50))) == 40
 
 
 def test_a_merge_under_the_reader_changes_nothing(reader, writer, clock, commit, rows, storage):
