@@ -167,7 +167,9 @@ class StandaloneChild:
         for source in heard:
             words = os.read(source, 4096)
             if not words:
-                self._sources.remove(source)  # the parent is gone
+                self._sources.remove(source)
+                grace_s = self._plan.grace_s
+                _logger.warning("The parent of worker %s is gone: draining, at most %g s", self._plan.name, grace_s)
                 words = b"drain\n"
             self._words += words
         *lines, self._words = self._words.split(b"\n")

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 import dfbatch
 from dfbatch.client.client import Client
 
@@ -26,6 +28,7 @@ DFBATCH = Path(sys.executable).with_name("dfbatch")
 N_LOAD = 3_000
 N_QUICK = 40
 GRACE_S = 25.0
+ORPHANS_GRACE_S = 3.0
 LIMIT_S = 60.0
 _pause = time.sleep
 
@@ -179,6 +182,44 @@ def hurry(client: Client, process: Process, folder: Path) -> dict[str, Any]:
     return {"end": end, "left": left, "runs": runs(folder), "counts": batch.counts()}
 
 
+def orphans(client: Client, process: Process, folder: Path) -> dict[str, Any]:
+    """SIGKILL of the parent while one of its processes is under load and the other one at an item that takes long."""
+    gate, stuck_folder = folder / "gate", folder / "stuck"
+    stuck_folder.mkdir()
+    stuck = client.map(traced(str(stuck_folder), str(gate)), [N_QUICK], priority=9)
+    until(lambda: stuck.counts() == {"running": 1}, "the long item")
+    load = client.map(traced(str(folder)), range(N_LOAD))
+    until(lambda: load.progress().done > N_LOAD // 5, "progress")
+    children = [psutil.Process(worker["pid"]) for worker in process.health()["workers"]]
+    process.process.kill()
+    process.process.wait()
+    begin = time.monotonic()
+    until(lambda: not any(map(is_alive, children)), "the end of its processes")
+    took_s = time.monotonic() - begin
+    until(lambda: client.workers() == [], "that the manager knows of it")
+    left = {"done": load.progress().done, "stuck": stuck.counts(), "took_s": took_s}
+    until(lambda: process.check() != 0, "a probe that fails")
+    gate.touch()
+    client.scale(0, 1)
+    return {
+        "n_children": len(children),
+        "n_told": process.log.read_text().count("is gone: draining"),
+        "left": left,
+        "counts": [batch.wait(LIMIT_S).counts() for batch in (load, stuck)],
+        "rows": [len(client._session.reader.read("results", batch_id=batch.id)) for batch in (load, stuck)],
+        "runs": [runs(folder), runs(stuck_folder)],
+        "workers": sorted(set(stuck.results()["worker_id"].to_pylist())),
+    }
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """False for one that only waits to be reaped, too."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def main(address: str, ledger: str, folder: Path) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     client = dfbatch.connect(address=address, storage_path=ledger, workers=(0, 1))
@@ -194,6 +235,12 @@ def main(address: str, ledger: str, folder: Path) -> dict[str, Any]:
         with worker(client, folder / "two", "--name", "steady") as process:
             process.wait_ready()
             seen["hurry"] = hurry(client, process, folder / "two")
+        client._session.call("scale", 0, 0)
+        until(lambda: client.workers() == [], "a pool without workers")
+        grace = f"{ORPHANS_GRACE_S:g}"
+        with worker(client, folder / "three", "--concurrency", "2", "--grace-s", grace) as process:
+            process.wait_ready()
+            seen["orphans"] = orphans(client, process, folder / "three")
     finally:
         client.shutdown()
     return seen

@@ -74,3 +74,16 @@ def test_a_second_signal_ends_it_at_once_with_everything_handed_back(seen: dict[
     assert found["left"] == {"workers": [], "counts": {"succeeded": N_QUICK, "queued": 4}}
     assert found["counts"] == {"succeeded": N_QUICK + 4}
     assert found["runs"] == {"1": N_QUICK + 4}, "finished items were run again"
+
+
+def test_processes_whose_parent_is_killed_end_by_themselves_and_others_do_their_work(seen: dict[str, Any]) -> None:
+    """One is under load and drains; the other one is at an item that outlasts the grace, and gives it back."""
+    found, left = seen["orphans"], seen["orphans"]["left"]
+    assert (found["n_children"], found["n_told"]) == (2, 2)
+    assert left["took_s"] < 15.0
+    assert 0 < left["done"] < N_LOAD, "it was not under load"
+    assert left["stuck"] == {"queued": 1}
+    assert found["counts"] == [{"succeeded": N_LOAD}, {"succeeded": 1}]
+    assert found["rows"] == [N_LOAD, 1], "not one row a job"
+    assert found["runs"] == [{"1": N_LOAD}, {"1": 1}], "items by how often they were run"
+    assert all("dfbatch-worker:" in name for name in found["workers"]), "no worker of the pool did it"
