@@ -28,9 +28,7 @@ def on_held(books: Books, event: FollowersHeld, now: Instant) -> list[Effect]:
     queued = np.setdiff1d(queued, batch.quarantined())
     held[queued] = True
     batch.held = held
-    entries = batch.ready.entries()
-    batch.ready.clear()
-    batch.ready.append(entries[~np.isin(entries, queued)])
+    batch.ready.remove(queued)
     books.place(batch, now)
     return []
 

@@ -46,6 +46,13 @@ class ReadyWork:
         if len(indices):
             self._pieces.append(_compact(indices))
 
+    def remove(self, indices: Indices) -> None:
+        """Forget all entries of these jobs; the others keep their places."""
+        pieces, self._pieces = self._pieces, deque()
+        for piece in pieces:  # one by one: a job may be in several of them, and in each of them once
+            entries = np.arange(*piece) if isinstance(piece, tuple) else piece
+            self.append(entries[~np.isin(entries, indices)])
+
     def clear(self) -> None:
         """Forget all entries; the jobs themselves stay as they are."""
         self._pieces.clear()

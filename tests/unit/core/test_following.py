@@ -34,6 +34,21 @@ def test_held_jobs_are_not_leased(driver: Any) -> None:
     assert driver.states(batch) == ["running", "queued", "running", "queued", "queued"]
 
 
+def test_jobs_that_came_back_are_leased_once_after_others_are_held(driver: Any) -> None:
+    """A lease that is taken up again leaves old entries in line; if it comes back, its jobs are there twice."""
+    batch = driver.submit(4)
+    granted = driver.lease_of(2)
+    lease = granted.lease
+    driver.tick(61.0)
+    again = events.HeldLease(lease.lease_id, "b", lease.indices, granted.generation, False)
+    driver.tell(events.WorkerHello("w", "1", held=(again,)))
+    driver.tell(events.HandedBack("w", lease.lease_id))
+    held(driver, [3])
+    batch.sizer.cap = 4
+    assert driver.lease().lease.indices.tolist() == [0, 1]
+    assert driver.lease().lease.indices.tolist() == [2]
+
+
 def test_the_outcome_of_a_leader_ends_its_followers_and_the_batch(driver: Any) -> None:
     batch = driver.submit(4)
     held(driver, [2, 3])

@@ -72,6 +72,15 @@ def test_a_job_with_two_entries_is_given_once(states: np.ndarray) -> None:
     assert ready.take(10, states).tolist() == [0, 1, 2, 3, 4]
 
 
+def test_removed_jobs_are_forgotten_and_the_others_keep_their_places(states: np.ndarray) -> None:
+    ready = ReadyWork()
+    ready.append_range(0, 5)
+    ready.prepend(array(1, 3, 4))
+    ready.remove(array(0, 3))
+    assert ready.entries().tolist() == [1, 4, 1, 2, 4]
+    assert ready.take(10, states).tolist() == [1, 2, 4]
+
+
 def test_clear_forgets_all(states: np.ndarray) -> None:
     ready = ReadyWork()
     ready.append_range(0, 5)
