@@ -27,6 +27,8 @@ class RetentionCalls(QueueCalls):
         super().__init__(config, pool, clock)
         self._look_at = 0.0
         """Monotonic: when to look next."""
+        self._retiring = asyncio.Lock()
+        """What is due is looked up again when the last to retire has written: a batch leaves one record."""
 
     async def set_queue(self, queue: str, changes: Mapping[str, Any], paused: bool | None = None) -> dict[str, Any]:
         """As of queues; a new retention is looked at soon."""
@@ -58,16 +60,17 @@ class RetentionCalls(QueueCalls):
             _logger.warning("The retention of queues could not be carried out, and is tried again: %s", error)
 
     async def _retire(self) -> int:
-        rules, reader, wall = self._rules(), self.ledger.reader, self.now().wall
-        found = await asyncio.get_running_loop().run_in_executor(None, due, reader, rules, wall) if rules else []
-        async with self._changing:
-            records = [record for record in found if may_retire(self.state, record["batch_id"])]
-            # In one go, so that they share commits; a batch leaves memory only when that is durable.
-            await asyncio.gather(*(self.noted("retired", r["batch_id"], r["detail"], r["queue"]) for r in records))
-            retire(self.state, [record["batch_id"] for record in records])
-            for record in records:
-                self.desks.pop(record["batch_id"], None)
-        return len(records)
+        async with self._retiring:
+            rules, reader, wall = self._rules(), self.ledger.reader, self.now().wall
+            found = await asyncio.get_running_loop().run_in_executor(None, due, reader, rules, wall) if rules else []
+            async with self._changing:
+                records = [record for record in found if may_retire(self.state, record["batch_id"])]
+                # In one go, so that they share commits; a batch leaves memory only when that is durable.
+                await asyncio.gather(*(self.noted("retired", r["batch_id"], r["detail"], r["queue"]) for r in records))
+                retire(self.state, [record["batch_id"] for record in records])
+                for record in records:
+                    self.desks.pop(record["batch_id"], None)
+            return len(records)
 
     def _rules(self) -> dict[str, RetentionRule]:
         return {

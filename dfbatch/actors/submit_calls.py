@@ -67,7 +67,10 @@ class SubmitCalls(EffectPerformer):
         existing = self.state.admit(spec, content_of).existing
         if existing is not None:
             return await self._arrived(existing)
-        await self._to_the_end(self._arrive(spec, row, message, followers))
+        # From here on the state knows the submit: a repeat that comes before the task has begun waits as others do.
+        arrival = _Arrival(spec.content, asyncio.get_running_loop().create_future())
+        self._arriving[spec.batch_id] = arrival
+        await self._to_the_end(self._arrive(arrival, spec, row, message, followers))
         return spec.batch_id
 
     async def _repeat_of(self, submit_id: str) -> str | None:
@@ -82,9 +85,10 @@ class SubmitCalls(EffectPerformer):
             await asyncio.shield(self._arriving[batch_id].settled)
         return batch_id
 
-    async def _arrive(self, spec: BatchSpec, row: dict[str, Any], message: Submit, followers: Followers | None) -> None:
+    async def _arrive(
+        self, arrival: _Arrival, spec: BatchSpec, row: dict[str, Any], message: Submit, followers: Followers | None
+    ) -> None:
         """Write the rows, then let the batch begin; on failure its place is given back."""
-        arrival = self._arriving[spec.batch_id] = _Arrival(spec.content, asyncio.get_running_loop().create_future())
 
         def build() -> dict[str, pa.Table]:
             tables = job_tables(spec.batch_id, 0, spec.n_jobs, message.jobs, message.inputs) if spec.n_jobs else {}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dfbatch import Retry
 from dfbatch.actors.breaker_book import MOST_ORDERS, BreakerBook
 from dfbatch.core import outcomes
 from dfbatch.errors import InvalidInput
@@ -59,7 +60,9 @@ def test_breakers_live_on_when_the_manager_is_restarted(life, switch, start_work
 def test_an_item_that_went_back_too_often_says_what_it_lacked(life, switch, start_worker, tmp_path):
     switch.life = one = life(workers=(0, 0))
     start_worker(switch)
-    batch = one.client.map(NeedsFile, range(4), {"path": str(tmp_path / "never")}, max_returns=0)
+    batch = one.client.map(
+        NeedsFile, range(4), {"path": str(tmp_path / "never")}, max_returns=0, retry=Retry(initial_s=0.05)
+    )
     rows = batch.wait(60).failures().to_arrow().to_pylist()
     kinds = {row["error_type"] for row in rows}
     assert "DependencyUnavailable" in kinds
@@ -73,14 +76,14 @@ def test_an_operator_takes_a_dependency_out_of_service_and_puts_it_back(life, sw
     start_worker(switch)
     path = tmp_path / "service"
     path.write_text("1000")
-    batch = one.client.map(NeedsFile, range(4_000), {"path": str(path)})
+    batch = one.client.map(NeedsFile, range(1_500), {"path": str(path)})
     breaker = one.client.breaker("file")
     until(lambda: len(breaker.workers()) > 0, WAIT_S)
     breaker.force_open()
     until(lambda: breaker.state == "open" and batch.status == "stalled", WAIT_S)
     assert breaker.workers()[0]["retry_after_s"] is None
     breaker.reset()
-    assert len(batch.results(90)) == 4_000
+    assert len(batch.results(90)) == 1_500
     assert breaker.state == "closed"
     rows = one.client._session.reader.read("events").sort_by("seq").to_pylist()
     told = [json.loads(row["detail"]) for row in rows if row["kind"] == "breaker"]

@@ -1,5 +1,6 @@
 """The manager as its callers meet it: submits, refusing storage, workers that die."""
 
+import asyncio
 import errno
 import threading
 import time
@@ -168,6 +169,28 @@ def test_the_repeat_of_a_submit_waits_for_its_rows(life, refuse, until):
     for thread in threads:
         thread.join(WAIT_S)
     assert len(found) == 3
+    assert len(set(found)) == 1
+
+
+def test_of_submits_that_come_at_the_same_moment_none_is_answered_before_its_rows_are_there(life, refuse, until):
+    """The loop takes them all up before it goes on with the first."""
+    one = life()
+    writer = refuse(one)
+    door = threading.Event()
+    commit = writer.commit
+    writer.commit = lambda group: (door.wait(WAIT_S), commit(group))
+    message = submit_of([1], "s1")
+    sha = blobs.put(one.client._session.storage, pack(double).data, "verifiers")
+
+    async def three():
+        calls = [asyncio.ensure_future(one.manager.submit(message, sha)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        early = [call for call in calls if call.done()]
+        door.set()
+        return early, await asyncio.gather(*calls)
+
+    early, found = asyncio.run_coroutine_threadsafe(three(), one._loop).result(WAIT_S)
+    assert early == []
     assert len(set(found)) == 1
 
 

@@ -54,6 +54,18 @@ def test_every_batch_that_leaves_has_left_in_the_ledger_too_when_that_is_answere
     assert set(retired["batch_id"].to_pylist()) == gone
 
 
+def test_two_who_retire_at_the_same_time_leave_one_record(opened):
+    client = opened
+    for _ in range(3):
+        client.map(lambda item: item, [1], queue="scans").wait(20)
+    client.queue("scans").set_policy(retention_batches=1)
+    link = client._session.link
+    for answer in [link.begin("retire", ()) for _ in range(3)]:
+        answer.result(20)
+    retired = client._session.reader.read("events").filter(pc.field("kind") == "retired")
+    assert len(retired) == len(pc.unique(retired["batch_id"])) == 2
+
+
 def test_batches_with_dead_letters_stay_until_these_are_purged_or_redriven(opened):
     client = opened
 
