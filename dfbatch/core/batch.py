@@ -75,6 +75,8 @@ class Batch:
         self.ready.append_range(0, spec.n_jobs)
         self.delayed: list[tuple[float, int, Indices]] = []
         self.suspects: deque[Indices] = deque()
+        self.of_node: Indices = np.empty(0, np.int64)
+        """Jobs that were suspected of having used up the memory of a whole node, sorted."""
         self.sealed = spec.sealed
         self.seal_asked = spec.sealed
         self.fed_at = now.mono

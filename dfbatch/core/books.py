@@ -11,7 +11,7 @@ from dfbatch.core.batch import Batch
 from dfbatch.core.breaker_seen import BreakerSeen
 from dfbatch.core.death import UNKNOWN, Death
 from dfbatch.core.instant import Instant
-from dfbatch.core.lease import Lease
+from dfbatch.core.lease import Claim, Lease
 from dfbatch.core.order import ServiceOrder
 from dfbatch.core.policy import QueuePolicy
 from dfbatch.core.rate import RateMeter
@@ -102,6 +102,10 @@ class Books:
         """Ended batches that are not in memory but have dead letters."""
         self.suspects_since: dict[str, float] = {}
         """Monotonic, by batch in line: since when suspects wait for a worker that holds nothing."""
+        self.claims: dict[str, Claim] = {}
+        """By batch in line: the node for which its suspects wait, or waited for too long."""
+        self.lone: dict[str, Lease] = {}
+        """By node: the suspects that have it to themselves."""
         self.pool_troubles: dict[str, str] = {}
         """Why no worker of a shape can be had, by its key."""
         self.storage_refusing: str | None = None
@@ -161,13 +165,18 @@ class Books:
         order = self.order(batch.spec.shape)
         if not batch.has_ready_work() or now.mono < batch.starts_at or self.queue(batch.spec.queue).paused:
             order.remove(batch.batch_id)
-            self.suspects_since.pop(batch.batch_id, None)
+            self._forget_suspects(batch)
             return
         order.add(batch.batch_id, batch.priority, now.mono)
         if batch.suspects:
             self.suspects_since.setdefault(batch.batch_id, now.mono)
         else:
-            self.suspects_since.pop(batch.batch_id, None)
+            self._forget_suspects(batch)
+
+    def _forget_suspects(self, batch: Batch) -> None:
+        """None of the batch is in line."""
+        self.suspects_since.pop(batch.batch_id, None)
+        self.claims.pop(batch.batch_id, None)
 
     def move(self, batch: Batch, indices: Indices, to: JobState, cause: str) -> None:
         """Move jobs, keeping the queue's counts."""
@@ -182,6 +191,8 @@ class Books:
         self.leases.pop(lease.lease_id, None)
         worker = self.workers.get(lease.worker)
         if worker is not None:
+            if self.lone.get(worker.node) is lease:
+                del self.lone[worker.node]
             worker.leases.pop(lease.lease_id, None)
             if not worker.leases and worker.state is WorkerState.RUNNING:
                 worker.state = WorkerState.IDLE
@@ -207,6 +218,11 @@ class Books:
             assert all(self.leases.get(k) is v for k, v in worker.leases.items()), "a worker with a lease nobody knows"
             alone = any(lease.solo for lease in worker.leases.values())
             assert not alone or len(worker.leases) == 1, "suspects with company"
+        for node, lease in self.lone.items():
+            assert lease.solo, "a node kept for others than suspects"
+            assert self.leases.get(lease.lease_id) is lease, "a node kept for a lease that ended"
+            assert self.workers[lease.worker].node == node != "", "another node is kept"
+        assert all(self.batches[b].has_ready_work() for b in self.claims), "a node claimed for nothing"
         for batch in self.batches.values():
             self._validate_batch(batch)
         for queue in self.queues.values():

@@ -24,3 +24,11 @@ class Lease:
     solo: bool = False
     recalled_at: float | None = None
     """When the worker was asked to make room for more urgent work, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The suspects of a batch wait for a node to be empty, ``until`` (monotonic) that takes too long."""
+
+    node: str
+    until: float

@@ -14,6 +14,7 @@ from dfbatch.core.instant import Instant
 from dfbatch.core.lease import Lease
 from dfbatch.core.ready import Indices
 from dfbatch.core.resting import probe_room, rests
+from dfbatch.core.solitude import clear_node, keep_node, may_run, next_suspects, waits
 from dfbatch.core.states import JobState, WorkerState
 from dfbatch.core.token_bucket import TokenBucket
 
@@ -56,15 +57,17 @@ def on_requested(books: Books, event: LeaseRequested, now: Instant) -> list[Effe
             order.served(batch_id, now.mono)
             books.place(batch, now)
             return [Granted(lease, batch.jobs.generation[lease.indices])]
-        # Only stale entries were left. They are gone now, so that each batch is met here at most once more.
+        # Only stale entries were left, which are gone now, or suspects that wait for a node: for them may_serve
+        # is false, or they have claimed this node and it is false for all. So each batch is met at most once more.
         books.place(batch, now)
-    return []
+    return clear_node(books, worker.node, now) if books.claims else []
 
 
 def may_lease(books: Books, worker: Worker, batch: Batch, now: Instant) -> bool:
-    """True if the worker serves the batch's queue, and the queue's limits let something be leased now."""
-    serves = worker.queues is None or batch.spec.queue in worker.queues
-    return serves and not rests(books, worker, batch, now) and room_left(books, batch, now) > 0
+    """True if the worker serves the batch's queue, its node is not kept for others, and the queue's limits let it."""
+    if (worker.queues is not None and batch.spec.queue not in worker.queues) or not may_run(books, worker, batch, now):
+        return False
+    return not rests(books, worker, batch, now) and room_left(books, batch, now) > 0
 
 
 def _is_behind_others(books: Books, worker: Worker, now: Instant) -> bool:
@@ -80,7 +83,9 @@ def _must_run_dry(books: Books, worker: Worker, now: Instant) -> bool:
         return False
     chosen = books.order(worker.shape).pick(now.mono, lambda b: may_lease(books, worker, books.batches[b], now))
     since = books.suspects_since.get(chosen) if chosen is not None else None
-    return since is not None and now.mono - since >= SUSPECT_PATIENCE_S
+    if chosen is None or since is None or now.mono - since < SUSPECT_PATIENCE_S:
+        return False
+    return not waits(books, worker, books.batches[chosen], now)
 
 
 def room_left(books: Books, batch: Batch, now: Instant, *, by_rate: bool = True) -> int:
@@ -101,27 +106,20 @@ def _cut(books: Books, worker: Worker, batch: Batch, now: Instant) -> Lease | No
     """Take the next jobs of the batch: a suspect group if the worker is free for it, else a chunk."""
     room = min(room_left(books, batch, now), probe_room(worker, batch))
     if batch.suspects and not worker.leases:
-        indices = _next_suspects(batch, room)
+        indices = next_suspects(books, worker, batch, room, now)
         if len(indices):
             books.suspects_since.pop(batch.batch_id, None)
-            return open_lease(books, worker, batch, books.new_lease_id(), indices, now, solo=True)
+            lease = open_lease(books, worker, batch, books.new_lease_id(), indices, now, solo=True)
+            keep_node(books, worker, lease)
+            return lease
+        if not may_run(books, worker, batch, now):
+            return None
     n_workers = len(books.live_workers(batch.spec.shape))
     size = min(batch.sizer.size(batch.n_waiting, n_workers), room)
     indices = _ordinary(batch, size)
     if not len(indices):
         return None
     return open_lease(books, worker, batch, books.new_lease_id(), indices, now)
-
-
-def _next_suspects(batch: Batch, room: int) -> Indices:
-    while batch.suspects:
-        group = batch.suspects.popleft()
-        group = group[batch.jobs.state[group] == JobState.QUEUED.code]
-        if len(group) > room:
-            batch.suspects.appendleft(group[room:])
-        if len(group):
-            return np.asarray(group[:room])
-    return np.empty(0, np.int64)
 
 
 def _ordinary(batch: Batch, size: int) -> Indices:

@@ -11,6 +11,7 @@ from dfbatch.core.instant import Instant
 from dfbatch.core.leasing import take_back
 from dfbatch.core.resting import all_rest
 from dfbatch.core.sharing import share_out
+from dfbatch.core.solitude import may_run
 from dfbatch.core.states import JobState
 from dfbatch.core.suspicion import settle_death
 from dfbatch.core.yielding import make_room
@@ -148,4 +149,6 @@ def stall_reason(books: Books, batch: Batch, now: Instant) -> str | None:
         return "no worker is there to run it"
     if all(w.queues is not None and batch.spec.queue not in w.queues for w in workers):
         return f"no worker serves queue '{queue.name}'"
+    if not all(may_run(books, worker, batch, now) for worker in workers):
+        return "a node is kept free for an item that may have used up the memory of one, and runs there alone"
     return "all workers are busy with other batches"

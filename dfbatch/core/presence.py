@@ -12,6 +12,7 @@ from dfbatch.core.instant import Instant
 from dfbatch.core.job_table import JobTable
 from dfbatch.core.leasing import open_lease, room_left, take_back
 from dfbatch.core.ready import Indices
+from dfbatch.core.solitude import is_taken, keep_node
 from dfbatch.core.states import JobState, WorkerState
 from dfbatch.core.suspicion import settle_death
 
@@ -71,11 +72,15 @@ def _keep(books: Books, worker: Worker, held: HeldLease, now: Instant) -> bool:
         return False
     if any(lease.solo for lease in worker.leases.values()) or (held.solo and worker.leases):
         return False
+    if is_taken(books, worker, now):
+        return False
     free = _free_jobs(batch.jobs, held)
     if not len(free) or len(free) > room_left(books, batch, now, by_rate=False):
         return False
     batch.clear_suspicion(free)  # they wait no more; if the lease comes back, its suspects are suspects again
-    open_lease(books, worker, batch, held.lease_id, free, now, solo=held.solo)
+    lease = open_lease(books, worker, batch, held.lease_id, free, now, solo=held.solo)
+    if lease.solo:
+        keep_node(books, worker, lease)
     books.place(batch, now)
     return True
 

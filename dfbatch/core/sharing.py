@@ -53,7 +53,7 @@ def _ask_in_vain(books: Books, shape: str, workers: list[Worker], now: Instant) 
     for worker in workers:
         if worker.leases or not worker.wants:
             continue
-        alike = (worker.queues, worker.breakers)
+        alike = (worker.queues, worker.breakers, worker.node if books.lone or books.claims else None)
         if alike not in found:
             found[alike] = order.pick(now.mono, partial(_may_have, books, worker, now)) is not None
         if not found[alike]:

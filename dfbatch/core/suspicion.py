@@ -12,6 +12,7 @@ from dfbatch.core.ending import UNUSABLE, decide, requeue, stop_by_rule, stop_if
 from dfbatch.core.instant import Instant
 from dfbatch.core.lease import Lease
 from dfbatch.core.ready import Indices
+from dfbatch.core.solitude import needs_node
 from dfbatch.core.states import BatchState, JobState
 
 
@@ -57,7 +58,9 @@ def _settle_lease(
     effects = requeue(books, batch, innocent, f"worker {worker} died", now)
     if not len(suspects):
         return effects
-    alone = lease.solo and len(suspects) == 1 and len(lease.indices) == 1
+    # Where the node ran out of memory its neighbours may be at fault, unless it was to have had the node to itself.
+    had_its_chance = not death.of_node or needs_node(batch, suspects)
+    alone = lease.solo and len(suspects) == 1 and len(lease.indices) == 1 and had_its_chance
     if alone:
         batch.jobs.deaths[suspects] += 1
     effects += requeue(books, batch, suspects, f"suspected of the death of {worker}", now, front=False)
@@ -71,6 +74,8 @@ def _settle_lease(
         books.place(batch, now)
         return effects + stop_if_too_many_failed(books, batch, now)
     _quarantine(batch, suspects, halve=not alone and len(suspects) > 1)
+    if death.of_node:
+        batch.of_node = np.union1d(batch.of_node, suspects)
     books.place(batch, now)
     effects.append(_noted(batch, suspects, worker, death))
     return effects

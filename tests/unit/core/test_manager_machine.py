@@ -26,12 +26,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from dfbatch.core import control, ending, events, leasing, snapshots
+from dfbatch.core import control, ending, events, leasing, snapshots, solitude
 from dfbatch.core import effects as fx
 from dfbatch.core.batch import Batch, BatchSpec, BatchStop
 from dfbatch.core.breaker_seen import CONSTRUCTION, OWN, BreakerSeen
 from dfbatch.core.circuit_breaker import BreakerState
 from dfbatch.core.dead_letters import dead_letters, n_dead_letters
+from dfbatch.core.death import Death
 from dfbatch.core.error_class import ErrorClass
 from dfbatch.core.instant import Instant
 from dfbatch.core.manager import ManagerState
@@ -43,6 +44,10 @@ from dfbatch.errors import InvalidInput, QueueFull
 
 QUEUES = ("alpha", "beta")
 WORKERS = ("ann", "bob", "cid")
+NODES = {"ann": "n1", "bob": "n1", "cid": "n2"}
+"""Of the workers; nobody knows that of another one."""
+OUT_OF_MEMORY = Death(True, True, "was killed by the kernel, which had run out of memory,")
+LOW_MEMORY = "killed due to the node running low on memory"
 VERIFIERS = ("v1", "v2")
 DEPENDENCIES = ("scorer", "store", OWN, CONSTRUCTION)
 CANCEL = BatchStop(JobState.CANCELLED, BatchState.CANCELLED, "Cancelled by the user.")
@@ -382,7 +387,7 @@ class World:
 
     # ----------------------------------------------------------------------------- workers
 
-    def hello(self, sim: SimWorker, mark: tuple[int, int] | None = None) -> None:
+    def hello(self, sim: SimWorker, mark: tuple[int, int] | None = None, death: Death | None = None) -> None:
         """As the worker does it: first what it has to report, then what it holds."""
         for report in list(sim.unconfirmed):
             self.send(sim, report)
@@ -392,9 +397,12 @@ class World:
             )
             for k, h in sim.held.items()
         )
+        for lease_id in [k for k in self.yields if k not in self.state.leases]:
+            del self.yields[lease_id]  # if it is taken up again, it may be called back again
         before = self.deaths()
         alone = self.lone_jobs(sim.name)
-        effects = self.tell(events.WorkerHello(sim.name, sim.incarnation, held=held, mark=mark))
+        node = NODES.get(sim.name, "")
+        effects = self.tell(events.WorkerHello(sim.name, sim.incarnation, node=node, held=held, mark=mark, death=death))
         self.check_deaths(before, alone)
         (verdict,) = (e for e in effects if isinstance(e, fx.LeaseVerdicts))
         sim.held = {k: h for k, h in sim.held.items() if k in verdict.kept}
@@ -437,12 +445,20 @@ class World:
     def request(self, sim: SimWorker) -> bool:
         self.hear_what_is_durable(sim)
         before = self.servable(sim.name)
+        claims = dict(self.state.claims)
+        waited = {b for b, claim in claims.items() if self.now.mono >= claim.until}
         effects = self.tell(events.LeaseRequested(sim.name))
         granted = next((e for e in effects if isinstance(e, fx.Granted)), None)
         if granted is None:
+            free = not self.state.workers[sim.name].leases and self.state.storage_refusing is None
+            may_lease = free and self.now.mono >= self.state.hold_leases_until
+            assert not (may_lease and before) or self.state.claims != claims, "a free worker gets none of it"
             return False
         lease = granted.lease
         self.check_granted(lease, before)
+        if solitude.needs_node(self.state.batches[lease.batch_id], lease.indices) and lease.solo:
+            lone = self.state.lone.get(NODES.get(sim.name, "")) is lease
+            assert lone or lease.batch_id in waited or sim.name not in NODES, "it has company, and has not waited"
         left = dict(zip(lease.indices.tolist(), granted.generation.tolist(), strict=True))
         sim.held[lease.lease_id] = Holding(lease.batch_id, left, lease.solo)
         return True
@@ -509,10 +525,10 @@ class World:
                 del sim.held[lease_id]
                 self.tell(events.HandedBack(sim.name, lease_id))
 
-    def die(self, name: str, noticed: bool) -> None:
+    def die(self, name: str, noticed: bool, cause: str = "killed") -> None:
         sim = self.workers.pop(name)
         if noticed and name in self.state.workers:
-            self.tell(events.WorkerLost(name, sim.incarnation, "killed"))
+            self.tell(events.WorkerLost(name, sim.incarnation, cause))
 
     def pass_time(self, seconds: float, jump: float = 0.0) -> None:
         self.now = Instant(self.now.wall + seconds + jump, self.now.mono + seconds)
@@ -584,11 +600,10 @@ class World:
 
     def check_shared_out(self) -> None:
         """After a tick no worker that could run it waits beside a chunk that is old and has a rest."""
-        idle = [w for w in self.state.live_workers("default") if w.wants and not w.leases]
-        if not idle or self.state.storage_refusing is not None or self.n_yields >= len(idle):
-            return
         in_line = [b for b in self.state.batches.values() if b.batch_id in self.state.order("default")]
-        if any(leasing.may_lease(self.state, idle[0], batch, self.now) for batch in in_line):
+        idle = [w for w in self.state.live_workers("default") if w.wants and not w.leases]
+        idle = [w for w in idle if not any(leasing.may_lease(self.state, w, b, self.now) for b in in_line)]
+        if not idle or self.state.storage_refusing is not None or self.n_yields >= len(idle):
             return
         for worker in self.state.live_workers("default"):
             leases = sorted(worker.leases.values(), key=lambda lease: lease.granted_at)
@@ -599,7 +614,7 @@ class World:
             for lease in leases[1:] or [lease for lease in leases if lease.n_open > 1]:
                 batch = self.state.batches[lease.batch_id]
                 rests = lease.solo or batch.paused is not None or batch.stopping is not None
-                could = any(leasing.may_lease(self.state, taker, batch, self.now) for taker in idle)
+                could = all(leasing.may_lease(self.state, taker, batch, self.now) for taker in idle)
                 assert rests or not could, "a worker waits beside a chunk that could be shared"
 
     def check_standing_still_is_told(self) -> None:
@@ -626,8 +641,46 @@ class World:
         in_line = np.intersect1d(batch.jobs.in_states(JobState.QUEUED), batch.ready.entries())
         return len(np.setdiff1d(in_line, batch.quarantined())) > 0
 
-    def suspects_wait(self, batch: Batch) -> bool:
-        return bool(np.isin(batch.jobs.in_states(JobState.QUEUED), batch.quarantined()).any())
+    def suspects_wait(self, batch: Batch, worker: str) -> bool:
+        """True if suspects could be leased to the worker, which holds nothing: the next ones, in their order."""
+        first = self.first_suspects(batch)
+        if not len(first):
+            return False
+        claim = self.state.claims.get(batch.batch_id)
+        over = claim is not None and self.now.mono >= claim.until
+        return over or not self.neighbours(worker) or not np.isin(first, batch.of_node).any()
+
+    @staticmethod
+    def first_suspects(batch: Batch) -> np.ndarray:
+        queued = [group[batch.jobs.state[group] == JobState.QUEUED.code] for group in batch.suspects]
+        return next((group for group in queued if len(group)), np.empty(0, np.int64))
+
+    def neighbours(self, worker: str) -> list[Any]:
+        """Leases of other workers of its node."""
+        node = NODES.get(worker)
+        return [x for x in self.state.leases.values() if node and x.worker != worker and NODES.get(x.worker) == node]
+
+    def is_kept_out(self, worker: str, batch: Batch) -> bool:
+        """True if a suspect has the worker's node to itself, or waits for it."""
+        neighbours = self.neighbours(worker)
+        for batch_id, claim in self.state.claims.items():
+            claimant = self.state.batches[batch_id]
+            needy = np.isin(self.first_suspects(claimant), claimant.of_node).any()
+            if claim.node == NODES.get(worker) and self.now.mono < claim.until and needy:
+                return claimant is not batch or bool(neighbours or self.state.workers[worker].leases)
+        return any(self.has_node(x) for x in neighbours)
+
+    def has_node(self, lease: Any) -> bool:
+        """True if its node is the lease's alone, for it has not been for too long."""
+        lone = self.state.lone.get(NODES.get(lease.worker, "")) is lease
+        return lone and self.now.mono - lease.granted_at < solitude.LONE_TERM_S
+
+    def check_nodes(self) -> None:
+        """Nobody works beside a suspect that has its node to itself; a claim ends within its bound."""
+        for lease in self.state.lone.values():
+            assert not self.has_node(lease) or not self.neighbours(lease.worker), "somebody works beside it"
+        for claim in self.state.claims.values():
+            assert claim.until <= self.now.mono + solitude.NODE_PATIENCE_S
 
     def servable(self, worker: str) -> list[Batch]:
         """Batches from which this worker could get a lease now, whatever the order."""
@@ -640,7 +693,8 @@ class World:
             and not self.state.queue(b.spec.queue).paused
             and leasing.room_left(self.state, b, self.now) > 0
             and not self.is_resting(worker, b)
-            and (self.ordinary_work(b) or (self.suspects_wait(b) and not known.leases))
+            and not self.is_kept_out(worker, b)
+            and (self.ordinary_work(b) or (not known.leases and self.suspects_wait(b, worker)))
         ]
 
     def check_granted(self, lease: Any, could: list[Batch]) -> None:
@@ -673,6 +727,7 @@ class World:
 
     def check(self) -> None:
         self.state.validate()
+        self.check_nodes()
         assert self.state.reserved == {b: n for b, n in self.arriving.items() if n}, "a place is taken for nobody"
         order = self.state.order("default")
         for batch in self.state.batches.values():
@@ -743,6 +798,9 @@ class Dice:
 
     def one(self, *options: Any) -> Any:
         return options[int(self._rng.integers(len(options)))]
+
+    def shuffled(self, *options: Any) -> list[Any]:
+        return [options[k] for k in self._rng.permutation(len(options))]
 
     def some(self, indices: np.ndarray) -> np.ndarray:
         return indices[self._rng.random(len(indices)) < self.one(0.3, 0.7, 1.0)]
@@ -1107,16 +1165,52 @@ class ManagerMachine(RuleBasedStateMachine):
             for queue in QUEUES if limited else ():
                 self.world.change_queue(events.QueueChanged(queue, QueuePolicy(concurrency=1)))
 
-    def die(self, dice: Dice, noticed: bool, back: bool, marked: bool) -> None:
+    @rule(
+        seed=SEEDS,
+        told=st.sampled_from(["by notice", "by itself"]),
+        times=st.integers(1, 3),
+        marked=st.booleans(),
+        seconds=st.sampled_from([0.0, 0.3, 31.0, 61.0]),
+    )
+    def run_out_of_memory(self, seed: int, told: str, times: int, marked: bool, seconds: float) -> None:
+        """A node, not a worker's own cap: its suspects wait for it, until it is empty or for too long."""
+        for name in WORKERS:
+            self.request_by(name)
+        for _ in range(times):
+            if told == "by notice":
+                self.die(Dice(seed), True, marked, marked, cause=LOW_MEMORY)
+            else:
+                self.die(Dice(seed), True, True, marked, death=OUT_OF_MEMORY)
+            self.world.check()
+            self.request(seed)
+        if seconds:
+            self.world.pass_time(seconds)
+            for name in Dice(seed).shuffled(*WORKERS):
+                self.request_by(name)
+
+    def request_by(self, name: str) -> None:
+        sim = self.world.workers.get(name)
+        while sim is not None and sim.met and name in self.state.workers and self.world.request(sim):
+            pass
+
+    def die(
+        self,
+        dice: Dice,
+        noticed: bool,
+        back: bool,
+        marked: bool,
+        cause: str = "killed",
+        death: Death | None = None,
+    ) -> None:
         sim = self.worker(dice)
         mark = None
         if marked and sim.held:
             lease_id, held = next(iter(sim.held.items()))
             mark = (lease_id, dice.one(*held.left))
-        self.world.die(sim.name, noticed)
+        self.world.die(sim.name, noticed, cause)
         if back:
             again = self.world.workers[sim.name] = SimWorker(sim.name, f"{sim.name}-{next(self.world.serial)}")
-            self.world.hello(again, mark)
+            self.world.hello(again, mark, death)
 
     # ---------------------------------------------------------------------- time and trouble
 
