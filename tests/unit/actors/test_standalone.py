@@ -45,7 +45,8 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
         return [sys.executable, "-c", CHILD + (tmp_path / "script").read_text(), plan, str(tmp_path)]
 
     monkeypatch.setattr(standalone_process, "child_command", command)
-    monkeypatch.setattr(standalone, "HEALTH_S", 0.05)
+    monkeypatch.setattr(standalone, "HEALTH_S", 0.02)
+    monkeypatch.setattr(standalone, "TICK_S", 0.02)
     health = tmp_path / "health"
 
     def run(script: str, when_ready: Callable[[], Any] | None = None, **options: Any) -> int:
@@ -103,7 +104,7 @@ def test_a_process_that_hangs_is_killed_within_the_grace(
     play: Callable[..., int], caplog: pytest.LogCaptureFixture
 ) -> None:
     asked: list[float] = []
-    assert play(HANGS, lambda: (asked.append(time.monotonic()), send(signal.SIGTERM)()), grace_s=1.0) == 0
+    assert play(HANGS, lambda: (asked.append(time.monotonic()), send(signal.SIGTERM)()), grace_s=0.5) == 0
     assert time.monotonic() - asked[0] < 10
     assert "Not handed back in time by" in caplog.text
 
@@ -156,7 +157,7 @@ def test_it_ends_with_an_error_when_the_manager_has_gone_for_good(play: Callable
 
 
 def test_processes_that_never_come_up_are_given_up(play: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(standalone, "GIVE_UP_S", 1.0)
+    monkeypatch.setattr(standalone, "GIVE_UP_S", 0.3)
     with pytest.raises(ManagerUnavailable, match="No worker got ready"):
         play("sys.exit(1)\n")
 

@@ -244,7 +244,7 @@ def storage(tmp_path: Path) -> LocalStorage:
     return LocalStorage(str(tmp_path / "ledger"), disk=HastyDisk())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def rows() -> LedgerRows:
     return LedgerRows()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import deltalake
@@ -15,7 +17,9 @@ import pyarrow as pa
 import pytest
 
 import dfbatch
+from dfbatch.clock import ManualClock
 from dfbatch.ledger.checkpoint import write_checkpoint
+from dfbatch.ledger.local_storage import LocalStorage
 from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.snapshot import load_snapshot
 from dfbatch.ledger.writer import CommitGroup, LedgerWriter
@@ -24,8 +28,18 @@ A = "k3f2m9qa"
 
 
 @pytest.fixture
-def tables(storage, writer, clock, rows):
-    """A ledger with every kind of table, a merge, and user columns of many types; names of its tables."""
+def tables(storage, made_once):
+    """A copy of the ledger that is made once, as the test's own; names of its tables."""
+    shutil.copytree(made_once, storage.root, dirs_exist_ok=True)
+    return LedgerReader(storage).table_names()
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory, rows):
+    """A ledger with every kind of table, a merge, and user columns of many types; nobody writes to it."""
+    root, clock = str(tmp_path_factory.mktemp("made") / "ledger"), ManualClock()
+    writer = LedgerWriter.open(LocalStorage(root), clock=clock)
+    writer.take_over(rows.info)
     columns = pa.table(
         {
             "file name": ["a b", "c"],
@@ -53,7 +67,7 @@ def tables(storage, writer, clock, rows):
     writer.commit(CommitGroup({"events": rows.event("batch_finished", 1, batch_id=A, detail="{}")}))
     while writer.maintain(clock.now().wall):
         pass
-    return LedgerReader(storage).table_names()
+    return root
 
 
 def test_polars_and_deltalake_read_every_table_as_we_do(storage, reader, tables):
@@ -127,10 +141,14 @@ assert len(LedgerReader(storage).read("jobs")) == 70
 def test_a_process_that_wrote_and_read_a_ledger_ends_with_exit_code_0(tmp_path):
     """Reading through deltalake's own file system aborts about every second process at its end."""
     environment = os.environ | {"PYTHONPATH": str(Path(dfbatch.__file__).parents[1])}
-    for number in range(3):
+
+    def run(number):
         command = [sys.executable, "-c", _WRITE_AND_READ, str(tmp_path / f"{number}")]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    with ThreadPoolExecutor(3) as at_once:
+        for done in at_once.map(run, range(3)):
+            assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_stored_sizes_are_those_of_the_files(storage, reader, tables):
