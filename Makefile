@@ -26,7 +26,7 @@ SOAK_TIMEOUT_S ?= 900
 help:
 	@echo "make verify [MEDIA=folder] [STORAGE=folder]   verify media; without MEDIA, samples made on the spot"
 	@echo "make test      lint, types, layers and all tests"
-	@echo "make check     lint, types, layers and the unit tests (a minute)"
+	@echo "make check     lint, types, layers and the unit tests (three minutes)"
 	@echo "make soak      long tests: load, kills, restarts"
 	@echo "make bench     what the machinery costs beside its peers"
 	@echo "make coverage  the unit tests with branch coverage"

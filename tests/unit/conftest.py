@@ -96,7 +96,6 @@ def brisk() -> Iterator[None]:
     pauses = {
         committer: "GATHER_S",
         manager: "TICK_S",
-        worker: "HEARTBEAT_S",
         held_work: "ASK_AGAIN_S",
         pool_size: "GROW_S",
         batch: "_STREAM_POLL_S",
@@ -111,6 +110,7 @@ def brisk() -> Iterator[None]:
         patch.setattr(manager, "RECOVERY_GRACE_S", 0.3)
         patch.setattr(committer, "gather_s", lambda n_rows, small_commit_s: MOMENT_S)
         patch.setattr(sources, "SliceReader", partial(sources.SliceReader, slice_s=MOMENT_S))
+        patch.setattr(worker, "HEARTBEAT_S", 3 * MOMENT_S)
         patch.setattr(sharing, "LONG_S", 5 * MOMENT_S)
         patch.setattr(Disk, "_sync", staticmethod(lambda path, flags: os.stat(path)))
         yield

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pytest
 
 import dfbatch
+from dfbatch.actors import manager
 from dfbatch.testing import InProcess
 
 
@@ -44,7 +45,13 @@ def test_ended_batches_beyond_the_policy_leave_and_a_record_stays(opened):
     assert client.map(lambda item: item, [5], queue="scans", key="a").wait(20).results().values() == [5]
 
 
-def test_every_batch_that_leaves_has_left_in_the_ledger_too_when_that_is_answered(opened):
+@pytest.fixture
+def seldom(monkeypatch):
+    """The manager ticks once an hour, and so does not look by itself before it is asked."""
+    monkeypatch.setattr(manager, "TICK_S", 3600.0)
+
+
+def test_every_batch_that_leaves_has_left_in_the_ledger_too_when_that_is_answered(seldom, opened):
     client = opened
     gone = {client.map(lambda item: item, [1], queue="scans").wait(20).id for _ in range(4)}
     client.map(lambda item: item, [1], queue="scans").wait(20)
