@@ -1143,7 +1143,9 @@ class ManagerMachine(RuleBasedStateMachine):
         dice = Dice(seed)
         for lease_id, name in list(self.world.yields.items()):
             sim = self.world.workers.get(name)
-            if sim is None or not sim.met or lease_id not in sim.held or dice.one(False, False, True):
+            if sim is None or not sim.met or name not in self.state.workers:  # forgotten, if it was silent
+                continue
+            if lease_id not in sim.held or dice.one(False, False, True):
                 continue
             self.world.report(sim, lease_id, {next(iter(sim.held[lease_id].left)): dice.one(*ERRORS)})
             if lease_id in sim.held:
