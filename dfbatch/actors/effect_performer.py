@@ -144,7 +144,7 @@ class EffectPerformer(ReuseCalls):
         node = worker.node if worker else ""
         self._put(
             lambda: rows_of_taken(desk.facts, effect, node),
-            RowsTag(effect.batch_id, counts, effect.worker, outcomes.seq, worker.incarnation if worker else ""),
+            self._reported(effect.batch_id, counts, effect.worker, outcomes.seq),
             len(effect.positions),
             lambda error: bare_rows(desk.facts, effect, node, error),
         )
@@ -219,10 +219,12 @@ class EffectPerformer(ReuseCalls):
 
     def confirm_after_backlog(self, worker: str, seq: int) -> None:
         """Tell the worker that a report without news is settled, once what came before it is durable."""
+        self.committer.put(Pending(dict, self._reported("", np.zeros(len(JobState), np.int64), worker, seq)))
+
+    def _reported(self, batch_id: str, counts: Any, worker: str, seq: int) -> RowsTag:
+        """The tag of a worker's report, with the process it came from."""
         known = self.state.workers.get(worker)
-        none = np.zeros(len(JobState), np.int64)
-        tag = RowsTag("", none, worker, seq, known.incarnation if known else "")
-        self.committer.put(Pending(dict, tag))
+        return RowsTag(batch_id, counts, worker, seq, known.incarnation if known else "")
 
     def on_committed(self, done: Done) -> None:
         """Rows are durable, or refused for good."""

@@ -176,7 +176,7 @@ class Manager(RetentionCalls, WatchCalls, WorkerCalls, HealthCalls):
         """Desks of batches, and what is kept of workers, that left the state's memory."""
         batches = self.state.batches
         for batch_id in [b for b in self.desks if b not in batches]:
-            self.readers.submit(self.desks.pop(batch_id).payload.forget)
+            self.drop_desk(batch_id)
         self.forget_logs()
         self.forget_gone_workers()
         self.step_book.expire(

@@ -190,6 +190,12 @@ class ManagerBase:
         desk = self.desks[row["batch_id"]] = desk_of(row, self.ledger.reader, self.payload_memory)
         return desk
 
+    def drop_desk(self, batch_id: str) -> None:
+        """The batch has left the state's memory; its items leave theirs, in the thread that reads them."""
+        desk = self.desks.pop(batch_id, None)
+        if desk is not None and self.status == "running":
+            self.readers.submit(desk.payload.forget)
+
     def make_recovered_desk(self, found: RecoveredBatch) -> BatchDesk:
         """As it was in the last life: with what has come out so far."""
         desk = self.make_desk(found.row)

@@ -69,7 +69,7 @@ class RetentionCalls(QueueCalls):
                 await asyncio.gather(*(self.noted("retired", r["batch_id"], r["detail"], r["queue"]) for r in records))
                 retire(self.state, [record["batch_id"] for record in records])
                 for record in records:
-                    self.desks.pop(record["batch_id"], None)
+                    self.drop_desk(record["batch_id"])
             return len(records)
 
     def _rules(self) -> dict[str, RetentionRule]:

@@ -8,7 +8,9 @@ GATHER_MANY_S = 0.6
 MANY_ROWS = 50_000
 """With more rows than this a longer pause makes fewer, larger files."""
 COST_SHARE = 0.03
+"""Of the time of one CPU, for commits of few rows."""
 LONGEST_S = 1.0
+"""Rows wait no longer for company, whatever a commit costs."""
 
 
 def gather_s(n_rows: int, small_commit_s: float) -> float:

@@ -11,10 +11,11 @@ from functools import partial
 from dfbatch.core.batch import Batch
 from dfbatch.core.books import Books, Worker
 from dfbatch.core.chunking import TARGET_S
-from dfbatch.core.effects import Effect, Recall
+from dfbatch.core.effects import Effect
 from dfbatch.core.instant import Instant
 from dfbatch.core.lease import Lease
 from dfbatch.core.leasing import LONG_S, may_lease
+from dfbatch.core.recalls import ask_to_yield, may_be_cut
 
 OVERLONG_S = 6 * TARGET_S
 """A batch that nobody runs waits so long for the chunks of others of its priority."""
@@ -26,7 +27,7 @@ def share_out(books: Books, now: Instant) -> list[Effect]:
     for shape in books.orders if books.storage_refusing is None else ():
         workers = books.live_workers(shape)
         chosen = _for_free_workers(books, shape, workers, now) or _for_batches_that_wait(books, shape, workers, now)
-        effects += [_recall(worker, leases, now) for worker, leases in chosen]
+        effects += [ask_to_yield(worker, leases, now) for worker, leases in chosen]
     return effects
 
 
@@ -74,15 +75,10 @@ def _unbegun(books: Books, workers: list[Worker], now: Instant, age_s: float) ->
             continue
         # The one that runs has a rest only if it holds more than the item at hand.
         spare = leases[1:] or [lease for lease in leases if lease.n_open > 1]
-        spare = [lease for lease in spare if _may_go(books, lease)]
+        spare = [lease for lease in spare if may_be_cut(books, lease)]
         if spare and all(lease.recalled_at is None for lease in leases):
             found.append((leases[0].granted_at, worker.name, worker, spare))
     return [(worker, spare) for _, _, worker, spare in sorted(found, key=lambda entry: entry[:2])]
-
-
-def _may_go(books: Books, lease: Lease) -> bool:
-    batch = books.batches[lease.batch_id]
-    return not lease.solo and lease.recalled_at is None and batch.paused is None and batch.stopping is None
 
 
 def _for_batches_that_wait(
@@ -106,9 +102,3 @@ def _for_batches_that_wait(
 
 def _is_no_less(books: Books, worker: Worker, batch: Batch) -> bool:
     return all(books.batches[lease.batch_id].priority <= batch.priority for lease in worker.leases.values())
-
-
-def _recall(worker: Worker, leases: list[Lease], now: Instant) -> Effect:
-    for lease in leases:
-        lease.recalled_at = now.mono
-    return Recall(worker.name, tuple(lease.lease_id for lease in leases), "yield")

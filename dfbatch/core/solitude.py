@@ -15,10 +15,11 @@ import numpy as np
 
 from dfbatch.core.batch import Batch
 from dfbatch.core.books import Books, Worker
-from dfbatch.core.effects import Effect, Recall
+from dfbatch.core.effects import Effect
 from dfbatch.core.instant import Instant
 from dfbatch.core.lease import Claim, Lease
 from dfbatch.core.ready import Indices
+from dfbatch.core.recalls import ask_to_yield, may_be_cut
 from dfbatch.core.states import JobState
 
 NODE_PATIENCE_S = 30.0
@@ -94,11 +95,9 @@ def clear_node(books: Books, node: str, now: Instant) -> list[Effect]:
     if claimed_by(books, node, now) is None:
         return effects
     for worker in books.workers.values():
-        leases = [lease for lease in worker.leases.values() if _may_go(books, lease)]
+        leases = [lease for lease in worker.leases.values() if may_be_cut(books, lease)]
         if worker.node == node and worker.lost_at is None and leases:
-            for lease in leases:
-                lease.recalled_at = now.mono
-            effects.append(Recall(worker.name, tuple(lease.lease_id for lease in leases), "yield"))
+            effects.append(ask_to_yield(worker, leases, now))
     return effects
 
 
@@ -128,8 +127,3 @@ def _first(batch: Batch) -> Indices:
 
 def _queued(batch: Batch, group: Indices) -> Indices:
     return np.asarray(group[batch.jobs.state[group] == JobState.QUEUED.code])
-
-
-def _may_go(books: Books, lease: Lease) -> bool:
-    batch = books.batches[lease.batch_id]
-    return not lease.solo and lease.recalled_at is None and batch.paused is None and batch.stopping is None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dfbatch.core.books import Books, Worker
-from dfbatch.core.effects import Effect, Recall
+from dfbatch.core.effects import Effect
 from dfbatch.core.instant import Instant
 from dfbatch.core.leasing import may_lease
+from dfbatch.core.recalls import ask_to_yield
 
 YIELD_AFTER_S = 0.1
 """An urgent job waits this long for a chunk to end before the chunk is asked to make room."""
@@ -18,11 +19,8 @@ def make_room(books: Books, now: Instant) -> list[Effect]:
     effects: list[Effect] = []
     for shape in books.orders:
         worker = None if books.storage_refusing is not None else _who_yields(books, shape, now)
-        if worker is None:
-            continue
-        for lease in worker.leases.values():
-            lease.recalled_at = now.mono
-        effects.append(Recall(worker.name, tuple(worker.leases), "yield"))
+        if worker is not None:
+            effects.append(ask_to_yield(worker, worker.leases.values(), now))
     return effects
 
 

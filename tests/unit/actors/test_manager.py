@@ -152,13 +152,17 @@ def test_a_worker_that_cannot_be_asked_for_costs_neither_submits_nor_ticks(life,
     until(lambda: one.client.health()["reason"] == "")
 
 
+def door_before_commits(writer):
+    """Commits wait until it is open."""
+    door, commit = threading.Event(), writer.commit
+    writer.commit = lambda group: (door.wait(WAIT_S), commit(group))
+    return door
+
+
 def test_the_repeat_of_a_submit_waits_for_its_rows(life, refuse, until):
     """Acknowledged means durable for the second call too, however fast it comes."""
     one = life()
-    writer = refuse(one)
-    door = threading.Event()
-    commit = writer.commit
-    writer.commit = lambda group: (door.wait(WAIT_S), commit(group))
+    door = door_before_commits(refuse(one))
     message, found = submit_of([1], "s1"), []
     threads = [threading.Thread(target=lambda: found.append(hand_in(one, message))) for _ in range(3)]
     for thread in threads:
@@ -175,16 +179,14 @@ def test_the_repeat_of_a_submit_waits_for_its_rows(life, refuse, until):
 def test_of_submits_that_come_at_the_same_moment_none_is_answered_before_its_rows_are_there(life, refuse, until):
     """The loop takes them all up before it goes on with the first."""
     one = life()
-    writer = refuse(one)
-    door = threading.Event()
-    commit = writer.commit
-    writer.commit = lambda group: (door.wait(WAIT_S), commit(group))
+    door = door_before_commits(refuse(one))
     message = submit_of([1], "s1")
     sha = blobs.put(one.client._session.storage, pack(double).data, "verifiers")
 
     async def three():
         calls = [asyncio.ensure_future(one.manager.submit(message, sha)) for _ in range(3)]
-        await asyncio.sleep(0.1)
+        for _ in range(100):
+            await asyncio.sleep(0)
         early = [call for call in calls if call.done()]
         door.set()
         return early, await asyncio.gather(*calls)

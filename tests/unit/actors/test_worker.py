@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 
 import pytest
 
@@ -61,12 +60,13 @@ def test_an_idle_worker_waits_in_one_call_for_the_end_of_a_manager_that_stops(li
     switch.life = one = life(workers=(0, 0))
     start_worker(switch)
     until(lambda: one.client.workers() != [])
-    asked, going_on, close, exchange = [], threading.Event(), one.pool.close, one.manager.exchange
+    asked, turns, going_on, close, exchange = [], [], threading.Event(), one.pool.close, one.manager.exchange
 
     async def slow_close():
         await close()
         while not going_on.is_set():
             await asyncio.sleep(0.01)
+            turns.append(one.manager.status)
 
     async def counted(message):
         asked.append(one.manager.status)
@@ -75,8 +75,7 @@ def test_an_idle_worker_waits_in_one_call_for_the_end_of_a_manager_that_stops(li
     one.pool.close, one.manager.exchange = slow_close, counted
     ending = one.link().begin("shutdown", ())
     try:
-        until(lambda: one.manager.status == "stopping")
-        time.sleep(0.3)
+        until(lambda: turns.count("stopping") > 30)
         assert len(asked) <= 1, f"it asked {len(asked)} times"
     finally:
         going_on.set()

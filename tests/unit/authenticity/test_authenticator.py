@@ -194,23 +194,33 @@ class Context:
         self.heard.append((done, total, step))
 
 
-def test_progress_of_a_slow_item_is_told_detector_by_detector(
+@pytest.fixture
+def steps_told(
     authenticator: ContentAuthenticator, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[float], list[tuple[int, int, str]]]:
+    """What the context hears of a photo, if items are slow from so many seconds on."""
+
+    def told(slow_s: float) -> list[tuple[int, int, str]]:
+        monkeypatch.setattr(authenticator_module, "SLOW_S", slow_s)
+        context = Context()
+        authenticator(photo, context)
+        return context.heard
+
+    return told
+
+
+def test_progress_of_a_slow_item_is_told_detector_by_detector(
+    authenticator: ContentAuthenticator, steps_told: Callable[[float], list[tuple[int, int, str]]]
 ) -> None:
-    monkeypatch.setattr(authenticator_module, "SLOW_S", 0.0)
-    context = Context()
-    authenticator(photo, context)
-    assert [step for _, _, step in context.heard] == [detector.name for detector in authenticator.detectors]
-    assert context.heard[0][:2] == (0, len(authenticator.detectors))
+    heard = steps_told(0.0)
+    assert [step for _, _, step in heard] == [detector.name for detector in authenticator.detectors]
+    assert heard[0][:2] == (0, len(authenticator.detectors))
 
 
 def test_the_steps_of_a_quick_item_are_not_told(
-    authenticator: ContentAuthenticator, photo: bytes, monkeypatch: pytest.MonkeyPatch
+    steps_told: Callable[[float], list[tuple[int, int, str]]],
 ) -> None:
-    monkeypatch.setattr(authenticator_module, "SLOW_S", 60.0)
-    context = Context()
-    authenticator(photo, context)
-    assert context.heard == []
+    assert steps_told(60.0) == []
 
 
 def test_the_fingerprint_changes_with_all_that_changes_a_report(anchors: Path) -> None:

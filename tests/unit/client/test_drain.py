@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from pathlib import Path
 
 import pytest
 
 import dfbatch
-from dfbatch.actors import manager
 from dfbatch.testing import InProcess
 
 N = 400
@@ -30,12 +29,16 @@ def test_drained_workers_finish_the_item_at_hand_and_others_do_the_rest(tmp_path
         assert sorted(gate.seen) == list(range(N)), "some items were run twice"
 
 
-def test_a_drained_pool_starts_nobody_until_it_is_scaled(tmp_path: Path) -> None:
-    with InProcess(tmp_path / "ledger", workers=2) as client:
+def test_a_drained_pool_starts_nobody_until_it_is_scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = threading.Semaphore(0)
+    process = InProcess(tmp_path / "ledger", workers=2)
+    reconcile = process.pool.reconcile
+    with process as client:
         client.map(lambda x: x, [1]).wait(20)
         client.drain(timeout=20)
         batch = client.map(lambda x: x, [1, 2])
-        time.sleep(10 * manager.TICK_S)
+        monkeypatch.setattr(process.pool, "reconcile", lambda demands: (reconcile(demands), looked.release()))
+        assert all(looked.acquire(timeout=20) for _ in range(10)), "the pool does not look at the work"
         assert (client.workers(), batch.counts()) == ([], {"queued": 2})
         client.scale(0, 2)
         assert batch.results(20).values() == [1, 2]
