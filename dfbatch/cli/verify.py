@@ -26,7 +26,7 @@ def verify(
     paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, folders, globs or URI prefixes.")],
     out: OutOption = None,
     report: Annotated[str | None, typer.Option(metavar="FILE", help="Write a self-contained HTML report.")] = None,
-    profile: Annotated[Profile | None, typer.Option(help="fast leaves out the slow detectors.")] = None,
+    profile: Annotated[Profile | None, typer.Option(help="fast hears the first 120 s of sound, full an hour.")] = None,
     workers: WorkersOption = None,
     storage: StorageOption = None,
     trust_list: Annotated[
