@@ -28,15 +28,17 @@ class OnGpu:
 client = dfbatch.connect(address=sys.argv[1], storage_path=sys.argv[2], workers=(0, 2))
 plain = client.map(Plain, range(50))
 gpu = client.map(OnGpu, range(200))
-tables = [batch.results(timeout=60).to_arrow()["output"].to_pylist() for batch in (plain, gpu)]
+results = [batch.results(timeout=60).to_arrow() for batch in (plain, gpu)]
+tables = [result["output"].to_pylist() for result in results]
 assert {row["resources"] for row in tables[0]} == {"{'CPU': 1.0}"}, tables[0][0]
 assert {row["resources"] for row in tables[1]} <= {"{'GPU': 1.0, 'CPU': 1.0}", "{'CPU': 1.0, 'GPU': 1.0}"}, tables[1][0]
 assert {row["gpu"] for row in tables[1]} == {"0"}
 assert not {row["pid"] for row in tables[0]} & {row["pid"] for row in tables[1]}
 assert len({row["pid"] for row in tables[1]}) == 1, "one GPU, one worker"
 assert max(row["rows"] for row in tables[1]) > 1, "the table comes whole"
-shapes = {worker["worker"].split(":")[2] for worker in client.workers() if worker["shape"] != "default"}
-assert shapes == {"cpu1-gpu1"}, client.workers()
+workers = [set(result["worker_id"].to_pylist()) for result in results]
+assert {name.split(":")[2] for name in workers[1]} == {"cpu1-gpu1"}, workers
+assert not any("gpu" in name for name in workers[0]), workers
 try:
     client.map(Plain, [1], num_gpus=2)
 except dfbatch.ResourcesUnavailable as error:

@@ -45,7 +45,7 @@ def test_breakers_live_on_when_the_manager_is_restarted(life, switch, start_work
     batch = one.client.map(NeedsFile, range(300), {"path": str(path)})
     until(lambda: batch.status == "stalled", WAIT_S)
     assert "'file'" in batch.progress().reason
-    assert [w["state"] for w in one.client.workers()] == ["breaker_open"]
+    until(lambda: [w["state"] for w in one.client.workers()] == ["breaker_open"], WAIT_S)  # between two probes
     opened = breakers(one.client)["file"]["opened"]
     switch.life = None
     one.crash()
