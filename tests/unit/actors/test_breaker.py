@@ -126,7 +126,7 @@ def test_blocks_may_be_nested_and_meet_in_threads(breaker):
     gate = threading.Barrier(8)
 
     def work(k):
-        gate.wait(10)
+        gate.wait(60)
         for n in range(200):
             with breaker:
                 assert breaker.call(lambda n=n: n + k) == n + k
@@ -144,16 +144,16 @@ def test_threads_get_no_more_probes_than_there_are_permits(breaker, clock):
 
     def probe():
         inside.release()
-        return leave.wait(10)
+        return leave.wait(60)
 
     with ThreadPoolExecutor(6) as pool:
         calls = [pool.submit(breaker.call, probe) for _ in range(2)]
-        assert inside.acquire(timeout=10)
-        assert inside.acquire(timeout=10)
+        assert inside.acquire(timeout=60)
+        assert inside.acquire(timeout=60)
         refused = [pool.submit(breaker.call, probe) for _ in range(4)]
-        assert all(isinstance(call.exception(10), BreakerOpen) for call in refused)
+        assert all(isinstance(call.exception(60), BreakerOpen) for call in refused)
         leave.set()
-        assert all(call.result(10) for call in calls)
+        assert all(call.result(60) for call in calls)
     assert breaker.state is BreakerState.CLOSED
 
 

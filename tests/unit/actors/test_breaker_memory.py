@@ -284,17 +284,23 @@ class Ended(MemoryLimit):
 
 
 @pytest.fixture
-def dies(tmp_path):
-    """A worker is ended at an item of a chunk; returns what its next process says of its breakers, by name."""
-    port = OneHello()
+def dies(tmp_path, clock):
+    """A worker is ended at an item of a chunk; returns what its next process says of its breakers, by name.
+
+    No time passes for the breakers, however long it takes.
+    """
+    port, others = OneHello(), set(threading.enumerate())
 
     def die(*, stack=HUNG, verifier="v1", chunk=(10, 11, 12, 13), at=10, memory=None):
         mark = Crashing(tmp_path, "w")
         mark.begin(verifier, np.array(chunk))
         mark.cells[0], mark.cells[1] = 7, at
         mark.stack_path.write_text(stack)
-        Worker("w", port, None, mark, memory=memory).run()
-        assert not [t for t in threading.enumerate() if t.name in ("dfbatch-exchange", "dfbatch-heartbeat")]
+        worker = Worker("w", port, None, mark, memory=memory)
+        worker.context.breakers._clock = clock
+        worker.run()
+        left = set(threading.enumerate()) - others
+        assert not [t for t in left if t.name in ("dfbatch-exchange", "dfbatch-heartbeat")]
         report = port.heard[-1].breakers
         return {} if report is None else {(v.verifier, v.name): v for v in report.views}
 

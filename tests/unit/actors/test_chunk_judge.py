@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from dfbatch.actors.breakers import WorkerBreakers
 from dfbatch.actors.chunk_judge import ChunkJudge, rows_of
+from dfbatch.actors.context import JobContext
 from dfbatch.core.circuit_breaker import BreakerState
 from dfbatch.core.error_class import ErrorClass as E
 from dfbatch.errors import BreakerOpen
@@ -13,8 +15,12 @@ POLICY = {"minimum_calls": 4, "window_calls": 10, "jitter": 0.0}
 
 @pytest.fixture
 def run(runner, make_chunk):
-    """Runs a chunk as a worker does; gives class of error by job, in the order they were reported."""
-    breakers = runner.context.breakers
+    """Runs a chunk as a worker does; gives class of error by job, in the order they were reported.
+
+    No time passes for the breakers: what is open stays so.
+    """
+    breakers = WorkerBreakers(lambda: 100.0)
+    runner.context = JobContext(breakers=breakers)
 
     def go(verifier, values, **options):
         judge = ChunkJudge(breakers, "v1")

@@ -1,7 +1,6 @@
 """The thread that makes rows durable: many reports in one commit, none of them lost."""
 
 import threading
-import time
 
 import pyarrow as pa
 import pytest
@@ -11,7 +10,7 @@ from dfbatch.actors.committer import Committer, Done, Pending
 from dfbatch.actors.outcome_rows import OutcomeRows
 from dfbatch.errors import CommitUnknown, LedgerFenced, StorageRefused, StorageUnusable
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class Writer:
@@ -107,25 +106,37 @@ def test_reports_that_come_while_it_writes_share_the_next_commit(committer, writ
     assert news.done[1].tags == list(range(1, 50))
 
 
+class Compared(Pending):
+    """Counts how often one was compared with another."""
+
+    n_times = 0
+    __hash__ = object.__hash__
+
+    def __eq__(self, other):
+        Compared.n_times += 1
+        return self is other
+
+
 def test_an_outage_with_very_many_reports_does_not_hold_up_those_who_bring_more(committer, writer, news):
+    """Whoever brings more waits for the lock while those that wait are sorted out: none is compared with the others."""
     writer.door.clear()
     committer.put(Pending(rows(-1), "first", 1, urgent=True))
     while not writer.n_calls:
         threading.Event().wait(0.001)
     with committer._condition:
-        committer._pending = [Pending(dict, k, lazy=k % 2 == 0) for k in range(40_000)]
-    begin = time.monotonic()
+        committer._pending = [Compared(dict, k, lazy=k % 2 == 0) for k in range(40_000)]
     writer.door.set()
     news.wait()
     committer.put(Pending(rows(2), "urgent", 1, urgent=True))
-    assert time.monotonic() - begin < 5.0, "the lock was held while each was compared with each"
     while sum(len(done.tags) for done in news.done) < 40_002:
         news.wait()
+    assert Compared.n_times <= 40_000, "the lock was held while each was compared with each"
 
 
 def test_rows_nobody_waits_for_are_committed_soon_anyway(committer, writer, news):
-    committer.put(Pending(rows(1), "a", 1))
-    committer.put(Pending(rows(2), "b", 1))
+    with committer._condition:  # so that the second is not late for the commit of the first
+        committer.put(Pending(rows(1), "a", 1))
+        committer.put(Pending(rows(2), "b", 1))
     news.wait()
     assert values_of(writer.groups[0]) == [1, 2]
 
@@ -239,7 +250,7 @@ def test_a_submit_never_shares_a_commit_with_rows_that_must_be_kept(committer, w
     assert told[("outcome",)] is None
 
 
-def test_rows_that_cannot_be_built_or_written_cost_only_themselves(committer, writer, news):
+def test_rows_that_cannot_be_built_or_written_cost_only_themselves(committer, writer, news, until):
     def broken():
         raise ZeroDivisionError
 
@@ -255,7 +266,7 @@ def test_rows_that_cannot_be_built_or_written_cost_only_themselves(committer, wr
     assert isinstance(told[(2,)], ZeroDivisionError)
     assert told[(1,)] is told[(3,)] is None
     assert [values_of(group) for group in writer.groups] == [[0], [1], [3]]
-    assert committer.backlog_rows == 0
+    until(lambda: committer.backlog_rows == 0)  # counted off after all of them were told
 
 
 @pytest.mark.parametrize(
@@ -316,12 +327,8 @@ def test_stopping_does_not_wait_for_storage_that_refuses(writer, news):
     assert isinstance(news.done[-1].error, StorageRefused)
 
 
-def test_while_idle_it_tends_the_ledger(committer, writer):
-    for _ in range(5000):
-        if writer.upkeep:
-            break
-        threading.Event().wait(0.001)
-    assert writer.upkeep
+def test_while_idle_it_tends_the_ledger(committer, writer, until):
+    until(lambda: writer.upkeep)
 
 
 def test_outcomes_carry_the_number_of_their_commit(committer, writer, news):

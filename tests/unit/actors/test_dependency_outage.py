@@ -1,6 +1,7 @@
 """A dependency goes down under a real manager and real workers, without Ray."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from dfbatch.actors.breaker_book import MOST_ORDERS, BreakerBook
 from dfbatch.core import outcomes
 from dfbatch.errors import InvalidInput
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(autouse=True)
@@ -20,18 +21,27 @@ def returns_come_soon(monkeypatch):
 
 
 class NeedsFile:
-    """Works while its file is there."""
+    """Works while its file is there. ``gate`` holds the item ``at``."""
 
-    def __init__(self, path):
-        self.path = path
+    def __init__(self, path, gate=None, at=None):
+        self.path, self.gate, self.at = path, gate, at
 
     def __call__(self, item, ctx):
+        if self.gate is not None and item == self.at:
+            self.gate(item)
         policy = {"minimum_calls": 3, "window_calls": 10, "open_s": 0.3, "open_max_s": 0.5}
         return ctx.breaker("file", **policy).call(self.read, item)
 
     def read(self, item):
         time.sleep(0.001)
         return item + int(Path(self.path).read_text())
+
+
+def put_up(path):
+    """The service is there, from one moment to the next: nobody sees half of it."""
+    beside = path.with_suffix(".new")
+    beside.write_text("1000")
+    os.replace(beside, path)
 
 
 def breakers(client):
@@ -44,14 +54,14 @@ def test_breakers_live_on_when_the_manager_is_restarted(life, switch, start_work
     path = tmp_path / "service"
     batch = one.client.map(NeedsFile, range(300), {"path": str(path)})
     until(lambda: batch.status == "stalled", WAIT_S)
-    assert "'file'" in batch.progress().reason
+    until(lambda: "'file'" in (batch.progress().reason or ""), WAIT_S)
     until(lambda: [w["state"] for w in one.client.workers()] == ["breaker_open"], WAIT_S)  # between two probes
     opened = breakers(one.client)["file"]["opened"]
     switch.life = None
     one.crash()
     switch.life = two = life(workers=(0, 0))
     until(lambda: breakers(two.client).get("file", {}).get("opened", 0) >= opened, WAIT_S)
-    path.write_text("1000")
+    put_up(path)
     again = two.client.attach(batch.id)
     assert again.results(90).values() == [k + 1000 for k in range(300)]
     until(lambda: breakers(two.client)["file"]["state"] == "closed", WAIT_S)
@@ -71,20 +81,26 @@ def test_an_item_that_went_back_too_often_says_what_it_lacked(life, switch, star
     assert "retry_failed" in told
 
 
-def test_an_operator_takes_a_dependency_out_of_service_and_puts_it_back(life, switch, start_worker, until, tmp_path):
+def test_an_operator_takes_a_dependency_out_of_service_and_puts_it_back(
+    life, switch, start_worker, until, gate, tmp_path
+):
     switch.life = one = life(workers=(0, 0))
     start_worker(switch)
     path = tmp_path / "service"
     path.write_text("1000")
-    batch = one.client.map(NeedsFile, range(1_500), {"path": str(path)})
+    batch = one.client.map(NeedsFile, range(300), {"path": str(path), "gate": gate, "at": 10})
     breaker = one.client.breaker("file")
+    gate.await_items()  # in the middle of the work
     until(lambda: len(breaker.workers()) > 0, WAIT_S)
     breaker.force_open()
+    until(lambda: breaker.state == "open", WAIT_S)
+    gate.open()
     until(lambda: breaker.state == "open" and batch.status == "stalled", WAIT_S)
     assert breaker.workers()[0]["retry_after_s"] is None
     breaker.reset()
-    assert len(batch.results(90)) == 1_500
-    assert breaker.state == "closed"
+    assert len(batch.results(90)) == 300
+    until(lambda: breaker.state == "closed", WAIT_S)
+    until(lambda: one.client.health()["backlog_rows"] == 0, WAIT_S)  # nobody waits for the rows of turns
     rows = one.client._session.reader.read("events").sort_by("seq").to_pylist()
     told = [json.loads(row["detail"]) for row in rows if row["kind"] == "breaker"]
     assert [t["cause"] for t in told] == ["forced open", "reset"]

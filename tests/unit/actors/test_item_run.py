@@ -1,5 +1,7 @@
 """A chunk run item by item."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -32,10 +34,12 @@ def test_items_come_as_they_were_given(runner, make_chunk):
 
 
 def test_times_are_wall_clock_starts_and_durations(runner, make_chunk):
+    begin = time.perf_counter()
     (outcomes,) = runner.run(lambda x: x, make_chunk([1, 2]))
+    took_s = time.perf_counter() - begin
     assert (np.diff(outcomes.started_at) >= 0).all()
     assert (outcomes.duration_s >= 0).all()
-    assert 0 < outcomes.busy_s < 10
+    assert 0 < outcomes.busy_s <= took_s
 
 
 def test_a_failing_item_costs_only_itself(runner, make_chunk):

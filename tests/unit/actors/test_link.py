@@ -32,7 +32,7 @@ def loop():
     thread.start()
     yield found
     found.call_soon_threadsafe(found.stop)
-    thread.join(10)
+    thread.join(60)
     if not found.is_closed():
         found.close()
 
@@ -55,10 +55,13 @@ def test_a_call_whose_manager_ends_meanwhile_says_so(loop):
     link = LocalLink(Manager(), loop)
 
     def cancel_all():
-        for task in asyncio.all_tasks(loop):
+        calls = asyncio.all_tasks(loop)
+        for task in calls:
             task.cancel()
+        if not calls:  # it is not here yet
+            loop.call_later(0.01, cancel_all)
 
-    loop.call_soon_threadsafe(loop.call_later, 0.05, cancel_all)
+    loop.call_soon_threadsafe(cancel_all)
     with pytest.raises(ManagerUnavailable, match="The manager of this process was stopped"):
         link.call("sleep")
 

@@ -12,7 +12,7 @@ from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.storage import open_storage
 from dfbatch.testing import InProcess
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def rows_by_job(path, batch_id):
@@ -53,11 +53,13 @@ def test_committed_work_is_not_done_again_and_every_job_gets_one_row(life, make_
     assert second.client.health()["epoch"] == 2
 
 
-def test_what_waited_for_a_retry_still_knows_its_tries(life, make_gate):
-    gate = make_gate(is_open=True)
+def test_what_waited_for_a_retry_still_knows_its_tries(life, make_gate, until):
+    gate, later = make_gate(is_open=True), make_gate()
 
     def flaky(item, ctx):
         gate((item, ctx.attempt))
+        if ctx.attempt > 1:
+            later()  # a manager that is slow to die gets no further than this
         if ctx.attempt < 3:
             raise ConnectionResetError("again")
         return ctx.attempt
@@ -65,11 +67,10 @@ def test_what_waited_for_a_retry_still_knows_its_tries(life, make_gate):
     first = life()
     batch = first.client.map(flaky, [0], retry=Retry(max_attempts=3, initial_s=0.5, factor=1, jitter=0))
     gate.await_items(1)
-    attempts = LedgerReader(open_storage(batch.storage_path))
-    for _ in range(2000):
-        if len(attempts.read("attempts", batch_id=batch.id)):
-            break
+    reader = LedgerReader(open_storage(batch.storage_path))
+    until(lambda: len(reader.read("attempts", batch_id=batch.id)))
     first.crash()
+    later.open()
     again = life().client.attach(batch.id)
     assert again.results(WAIT_S).values() == [3]
     assert [attempt for _, attempt in gate.seen] in ([1, 2, 3], [1, 2, 2, 3]), "a try was forgotten"
@@ -205,11 +206,14 @@ def test_the_stream_of_a_dead_kernel_is_sealed(life, make_gate):
 # ------------------------------------------------------------------------------------------ workers that live on
 
 
-def test_running_work_is_kept_by_a_worker_that_outlives_its_manager(life, switch, start_worker, gate, ledger_path):
+def test_running_work_is_kept_by_a_worker_that_outlives_its_manager(
+    life, switch, start_worker, gate, until, ledger_path
+):
     switch.life = first = life(workers=(0, 0))
-    start_worker(switch)
+    worker = start_worker(switch)
     batch = first.client.map(gate, range(5))
     gate.await_items()
+    until(lambda: len(worker._work.chunks()) == 2)  # nothing is on its way to it
     switch.life = None
     first.crash()
     switch.life = second = life(workers=(0, 0))

@@ -24,7 +24,7 @@ def capped(tmp_path):
 
     def run(code):
         command = [sys.executable, "-c", SETUP + code, str(tmp_path)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
 
     return run
 

@@ -16,7 +16,7 @@ from dfbatch.ledger.schemas import METRICS
 from dfbatch.ledger.storage import open_storage
 from dfbatch.testing import InProcess, ManualClock
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 pytestmark = pytest.mark.usefixtures("brisk")
 
 

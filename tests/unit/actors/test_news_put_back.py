@@ -166,7 +166,7 @@ class Forgetful:
     def exchange(self, message):
         control = self._take("exchange", message)
         if message.idle and not control.say_hello:
-            assert self.over.wait(20)
+            assert self.over.wait(60)
             control = Control(1, leave=True)
         return ExchangeReply(control)
 
@@ -192,7 +192,7 @@ def run(tmp_path, until):
         thread.start()
         until(told)
         port.over.set()
-        thread.join(20)
+        thread.join(60)
         assert worker.wait_left(0)
 
     return begin
@@ -252,5 +252,5 @@ def test_what_an_exchange_was_given_up_with_goes_with_the_goodbye(tmp_path, runn
         worker._work.report(report)
     until(lambda: port.with_outcomes)
     worker.stop()
-    thread.join(20)
+    thread.join(60)
     assert (brought, port.lines) == ([1], ["one"])

@@ -23,7 +23,7 @@ from dfbatch.core.error_class import ErrorClass
 from dfbatch.core.states import JobState
 from dfbatch.ledger.schemas import ATTEMPTS, RESULTS
 
-FACTS = BatchFacts("k3f2m9qx", "map", 3, 1_780_000_000.0, "feedc0de")
+FACTS = BatchFacts("k3f2m9qx", "map", 3, 1_700_000_000.0, "feedc0de")
 SUCCEEDED, FAILED, RETRYING = JobState.SUCCEEDED.code, JobState.FAILED.code, JobState.RETRYING.code
 
 

@@ -120,9 +120,9 @@ def test_end_to_end_first_whole_numbers_then_text(ledger_path: Path) -> None:
     """Those that came later failed with the column named; all others have their values."""
     with InProcess(ledger_path, workers=1, session="one") as client:
         batch = client.map(first_numbers_then_text, iter(range(50)))
-        assert batch.wait(30).status is BatchState.SUCCEEDED
+        assert batch.wait(60).status is BatchState.SUCCEEDED
         batch = client.map(first_numbers_then_text, range(300), fail_fast=False)
-        batch.wait(30)
+        batch.wait(60)
         assert batch.status is BatchState.PARTIAL
         failures = batch.failures().to_arrow()
         assert set(failures.column("error_type").to_pylist()) == {"OutputInvalid"}
@@ -134,21 +134,13 @@ def waits_then_text(x: int) -> Any:
     return x if x < 3 else str(x)
 
 
-def test_the_types_of_a_batch_are_remembered_by_the_next_manager(ledger_path: Path) -> None:
+def test_the_types_of_a_batch_are_remembered_by_the_next_manager(ledger_path: Path, until: Any) -> None:
     with InProcess(ledger_path, workers=1, session="one") as client:
         client.queue("slow").set_policy(concurrency=1, rate_per_s=1e-3, burst=3)
         batch = client.map(waits_then_text, range(6), queue="slow", fail_fast=False)
-        until_done(batch, 3)
+        until(lambda: batch.progress().done >= 3)
     with InProcess(ledger_path, workers=1, session="one") as client:
         client.queue("slow").set_policy(rate_per_s=None)
-        again = client.attach(batch.id).wait(30)
+        again = client.attach(batch.id).wait(60)
         assert again.results().values() == [0, 1, 2, None, None, None]
         assert set(again.failures().to_arrow().column("error_type").to_pylist()) == {"OutputInvalid"}
-
-
-def until_done(batch: Any, n: int) -> None:
-    for _ in range(2000):
-        if batch.progress().done >= n:
-            return
-        batch._session.progress(batch.id, 0.01)
-    raise AssertionError("the jobs did not end")

@@ -11,7 +11,7 @@ from dfbatch.errors import StorageRefused
 from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.storage import open_storage
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def row(order, session="one"):

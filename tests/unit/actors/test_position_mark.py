@@ -39,7 +39,7 @@ def test_the_mark_outlives_a_worker_that_is_killed_outright(tmp_path):
     ) as process:
         assert process.stdout.readline() == "at work\n"
         process.send_signal(signal.SIGKILL)
-        assert process.wait(timeout=20) == -signal.SIGKILL
+        assert process.wait(timeout=60) == -signal.SIGKILL
     assert PositionMark(tmp_path, "w").last() == (77, 999)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -15,12 +16,14 @@ import pyarrow.compute as pc
 import pytest
 from PIL import Image
 
+from dfbatch.actors import reuse_calls
 from dfbatch.actors.reuse_followers import find_followers, joined
 from dfbatch.authenticity.authenticator import ContentAuthenticator
+from dfbatch.client import sources
 from dfbatch.errors import InvalidInput
 from dfbatch.testing import InProcess
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 pytestmark = pytest.mark.usefixtures("brisk")
 _seeds = itertools.count()
 
@@ -69,6 +72,12 @@ class Notes:
 @pytest.fixture
 def notes(tmp_path: Path) -> Notes:
     return Notes(tmp_path / "notes")
+
+
+@pytest.fixture(autouse=True)
+def submits_are_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A submit that the index keeps waiting for seconds goes on without it, and verifies anew."""
+    monkeypatch.setattr(reuse_calls, "PATIENCE_S", 60.0)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +156,10 @@ def test_tables_and_vectorised_verifiers_reuse_too(client: Any, notes: Notes) ->
     assert [origin is None for origin in rows["reused_from"]] == [False, True, False]
 
 
-def test_slices_of_a_stream_find_what_was_verified_before(client: Any, notes: Notes) -> None:
+def test_slices_of_a_stream_find_what_was_verified_before(
+    client: Any, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "SliceReader", functools.partial(sources.SliceReader, slice_s=600.0))  # one slice
     run(client, Doubling, [1, 2], notes)
     notes.take()
     rows = run(client, Doubling, iter([3, 1, 3, 2, 3]), notes)

@@ -10,11 +10,12 @@ import pytest
 
 from dfbatch.actors import context as context_module
 from dfbatch.actors import step_book
+from dfbatch.actors import worker as worker_module
 from dfbatch.actors.context import JobContext
 from dfbatch.actors.messages import StepReport
 from dfbatch.actors.step_book import StepBook
 from dfbatch.core.states import JobState
-from dfbatch.testing import InProcess
+from dfbatch.testing import InProcess, ManualClock
 
 RUNNING, SUCCEEDED, FAILED = JobState.RUNNING, JobState.SUCCEEDED, JobState.FAILED
 
@@ -95,11 +96,27 @@ def test_the_newest_report_of_each_step_is_kept_however_many_come() -> None:
     assert context.take_steps() == ()
 
 
-def test_at_most_ten_new_steps_a_second_are_taken_from_one_item() -> None:
+class Stopwatch:
+    """In place of ``time``: it goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    time = monotonic
+
+
+def test_at_most_ten_new_steps_a_second_are_taken_from_one_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Stopwatch()
+    monkeypatch.setattr(context_module, "time", watch)
     context = JobContext(batch_id="k3f2m9qx")
-    for k in range(1_000):
-        context.progress(1, 2, f"step {k}")
-    assert 10 <= len(context.take_steps()) <= 12
+    for n_taken, passed_s in ((10, 0.5), (5, 100.0), (10, 0.0)):
+        for k in range(1_000):
+            context.progress(1, 2, f"step {k}")
+        assert len(context.take_steps()) == n_taken
+        watch.now += passed_s
     context.job_index = 1
     context.progress(1, 2, "of the next item")
     assert [s.step for s in context.take_steps()] == ["of the next item"]
@@ -147,18 +164,23 @@ def in_steps(item: str, ctx: Any) -> str:
     return item.upper()
 
 
-def test_end_to_end_the_steps_of_a_job_are_there_with_its_outcome(ledger_path: Path) -> None:
-    with InProcess(ledger_path, workers=1) as client:
+def test_end_to_end_the_steps_of_a_job_are_there_with_its_outcome(
+    ledger_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "HEARTBEAT_S", 600.0)  # one on its way would bring some of them by itself, later
+    clock = ManualClock()  # by which the rate of the worker is told
+    with InProcess(ledger_path, workers=1, clock=clock) as client:
         good = client.submit(in_steps, "good")
-        assert good.result(timeout=30) == "GOOD"
+        assert good.result(timeout=60) == "GOOD"
         found = good.progress()
         assert (found.status, found.percent, found.step) == ("completed", 100.0, "scan")
         assert [(s["step"], s["status"], s["done"]) for s in found.steps] == [
             ("read", "completed", 2.0),
             ("scan", "completed", 3.0),
         ]
+        clock.advance(1.0)
         bad = client.submit(in_steps, "bad")
-        assert bad.exception(timeout=30) is not None
+        assert bad.exception(timeout=60) is not None
         found = bad.progress()
         assert (found.status, found.percent) == ("failed", 25.0)
         assert [s["status"] for s in found.steps] == ["completed", "failed"]

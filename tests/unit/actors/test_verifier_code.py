@@ -51,7 +51,7 @@ def elsewhere(packed, *items, path=()):
         input=packed.data.hex() + "\n" + repr(list(items)) + "\n",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=False,
     )
     assert run.returncode == 0, run.stderr
@@ -200,7 +200,7 @@ def fingerprints_of_notebook(text, seed):
         env={"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": str(seed)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=True,
     )
     return run.stdout.split()

@@ -17,7 +17,7 @@ from dfbatch.actors.worker import Worker
 from dfbatch.errors import ClientClosed, LedgerFenced, ManagerRecovering, ManagerUnavailable
 from dfbatch.testing import InProcess
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def test_a_worker_works_and_leaves_when_there_is_nothing_to_do(life, switch, start_worker, until, monkeypatch):

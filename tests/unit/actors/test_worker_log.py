@@ -42,7 +42,7 @@ sys.__stdout__.write("\\n".join(line.text for line in context.said.take()))
 def speak(*arguments: Path) -> tuple[list[str], list[dict[str, Any]]]:
     """What the job said, and the records on standard error."""
     command = [sys.executable, "-c", SPEAKS, *map(str, arguments)]
-    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=110)
     return run.stdout.splitlines(), [json.loads(line) for line in run.stderr.splitlines()]
 
 
