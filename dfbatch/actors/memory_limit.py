@@ -57,6 +57,8 @@ class MemoryLimit:
 
     def __init__(self, folder: Path | None = None, worker: str = "") -> None:
         self._cap: int | None = None
+        self._changing = threading.RLock()
+        """A look that began under the last cap must not set the limit of the system after it was changed or lifted."""
         self._stopped, self._news = False, threading.Event()
         self._thread: threading.Thread | None = None
         self._path = None if folder is None else folder / f"{worker}.memory"
@@ -101,18 +103,19 @@ class MemoryLimit:
         """Hold the process to ``cap`` resident bytes from now on; None lifts it."""
         if self._path is None:
             return
-        self._cap = cap
-        self._cells[2] = cap or 0
-        if cap is None:
-            self.lift()
-        else:
-            self._look()
-            self._news.set()
+        with self._changing:
+            self._cap = cap
+            self._cells[2] = cap or 0
+            if cap is None:
+                self.lift()
+            else:
+                self._look()
+                self._news.set()
 
     def lift(self) -> None:
         """Let allocations through until the next look: who clears up after a MemoryError needs some."""
         if self._path is not None:
-            with contextlib.suppress(ValueError, OSError):
+            with self._changing, contextlib.suppress(ValueError, OSError):
                 resource.setrlimit(resource.RLIMIT_DATA, self._before)
 
     def stop(self) -> None:
@@ -133,6 +136,10 @@ class MemoryLimit:
                 self._look()
 
     def _look(self) -> None:
+        with self._changing:
+            self._look_once()
+
+    def _look_once(self) -> None:
         resident, data = _sizes()
         cap = self._cap
         self._cells[1] = resident

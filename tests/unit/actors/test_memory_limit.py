@@ -53,10 +53,15 @@ def test_what_was_freed_may_be_taken_again(capped):
 
 
 def test_threads_cost_nothing_that_they_do_not_touch(capped):
-    """Each asks for megabytes of stack and touches some kilobytes of it."""
+    """Each asks for megabytes of stack and touches some kilobytes of it: at the next look there is room for more."""
     done = capped(
+        "import resource\n"
+        "from dfbatch.actors.memory_limit import _sizes\n"
+        "def room(): return resource.getrlimit(resource.RLIMIT_DATA)[0] - _sizes()[1]\n"
         "gate = threading.Event()\n"
-        "for _ in range(60):\n    threading.Thread(target=gate.wait, daemon=True).start(); time.sleep(0.01)\n"
+        "for _ in range(60):\n"
+        "    threading.Thread(target=gate.wait, daemon=True).start()\n"
+        "    while room() < (150 << 20): time.sleep(0.01)\n"
         "gate.set(); print('all')"
     )
     assert (done.returncode, done.stdout.strip()) == (0, "all"), done.stderr
@@ -79,6 +84,22 @@ def test_shared_pages_end_the_process_and_the_next_one_knows_why(capped, tmp_pat
 
 def test_a_cap_that_is_lifted_holds_no_more(capped):
     done = capped("limit.set(None)\nprint(len(bytearray(300 << 20)) >> 20)")
+    assert (done.returncode, done.stdout.strip()) == (0, "300"), done.stderr
+
+
+def test_a_look_that_began_under_a_cap_does_not_bring_it_back_when_it_is_lifted(capped):
+    done = capped(
+        "import resource\n"
+        "setrlimit, looks, go_on = resource.setrlimit, threading.Event(), threading.Event()\n"
+        "def slow(*what):\n"
+        "    if threading.current_thread().name == 'dfbatch-memory': looks.set(); go_on.wait(0.5)\n"
+        "    setrlimit(*what)\n"
+        "resource.setrlimit = slow\n"
+        "looks.wait()\n"
+        "limit.set(None); go_on.set()\n"
+        "limit._stopped = True; limit._news.set(); limit._thread.join()\n"
+        "print(len(bytearray(300 << 20)) >> 20)"
+    )
     assert (done.returncode, done.stdout.strip()) == (0, "300"), done.stderr
 
 

@@ -37,6 +37,28 @@ STUBBORN = READY + 'word()\nassert word() == "now"\ntell(state="stopped")\n'
 HANGS = READY + "while True: time.sleep(1)\n"
 
 
+WhenReady = Callable[[StandaloneWorker], object]
+
+
+class Watch:
+    """The clock of the command. It goes with that of the machine, until it is stopped at a moment."""
+
+    time = staticmethod(time.time)
+
+    def __init__(self) -> None:
+        self.stopped_at: float | None = None
+
+    def monotonic(self) -> float:
+        return time.monotonic() if self.stopped_at is None else self.stopped_at
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    found = Watch()
+    monkeypatch.setattr(standalone, "time", found)
+    return found
+
+
 @pytest.fixture
 def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Runs the command with stand-ins of a script; ``when_ready`` is called in a thread once they all are."""
@@ -49,30 +71,42 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     monkeypatch.setattr(standalone, "TICK_S", 0.02)
     health = tmp_path / "health"
 
-    def run(script: str, when_ready: Callable[[], Any] | None = None, **options: Any) -> int:
+    def run(script: str, when_ready: WhenReady | None = None, **options: Any) -> int:
         (tmp_path / "script").write_text(script)
-        plan = StandalonePlan(**{"concurrency": 2, "grace_s": 20.0, "health_file": str(health), **options})
+        plan = StandalonePlan(**{"concurrency": 2, "grace_s": 100.0, "health_file": str(health), **options})
+        worker = StandaloneWorker(plan)
 
         def wait() -> None:
             while not (health.exists() and all(w["ready"] for w in json.loads(health.read_text())["workers"])):
                 time.sleep(0.01)
             assert when_ready is not None
-            when_ready()
+            when_ready(worker)
 
         if when_ready is not None:
             threading.Thread(target=wait, daemon=True).start()
-        return StandaloneWorker(plan).run()
+        return worker.run()
 
     return run
 
 
-def send(*numbers: signal.Signals) -> Callable[[], None]:
-    def kill() -> None:
-        for number in numbers:
+def send(*numbers: signal.Signals) -> WhenReady:
+    """Each signal when the one before it was heard: of two at once the system may deliver one."""
+
+    def kill(worker: StandaloneWorker) -> None:
+        for n_heard, number in enumerate(numbers, 1):
             os.kill(os.getpid(), number)
-            time.sleep(0.2)
+            while len(worker._signals) < n_heard:
+                time.sleep(0.01)
 
     return kill
+
+
+def drain(worker: StandaloneWorker) -> float:
+    """Returns when the grace period is over, by the clock of the command, once it has begun."""
+    send(signal.SIGTERM)(worker)
+    while worker._drain_until is None:
+        time.sleep(0.01)
+    return worker._drain_until
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -86,26 +120,45 @@ def test_one_signal_drains_and_leaves_the_handlers_as_they_were(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_second_signal_hands_back_and_ends(play: Callable[..., int], number: signal.Signals, code: int) -> None:
-    begin = time.monotonic()
+def test_a_second_signal_hands_back_and_ends(
+    play: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: signal.Signals,
+    code: int,
+) -> None:
+    monkeypatch.setattr(standalone, "NOW_S", 60.0)
     assert play(STUBBORN, send(number, number)) == code
-    assert time.monotonic() - begin < 15
+    assert "The grace period is nearly over" not in caplog.text
+    assert "Not handed back" not in caplog.text
 
 
 def test_before_the_grace_is_over_everything_is_handed_back(
-    play: Callable[..., int], caplog: pytest.LogCaptureFixture
+    play: Callable[..., int], watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert play(STUBBORN, send(signal.SIGTERM), grace_s=1.0) == 0
+    def go_on(worker: StandaloneWorker) -> None:
+        watch.stopped_at = drain(worker) - 0.1
+
+    assert play(STUBBORN, go_on) == 0
     assert "what is not finished is handed back" in caplog.text
     assert "Not handed back" not in caplog.text
 
 
 def test_a_process_that_hangs_is_killed_within_the_grace(
-    play: Callable[..., int], caplog: pytest.LogCaptureFixture
+    play: Callable[..., int], watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked: list[float] = []
-    assert play(HANGS, lambda: (asked.append(time.monotonic()), send(signal.SIGTERM)()), grace_s=0.5) == 0
-    assert time.monotonic() - asked[0] < 10
+    running: list[bool] = []
+
+    def go_on(worker: StandaloneWorker) -> None:
+        ends_at = drain(worker)
+        watch.stopped_at = ends_at - 0.1
+        while "what is not finished is handed back" not in caplog.text:
+            time.sleep(0.01)
+        running.extend(child.is_running for child in worker._children)
+        watch.stopped_at = ends_at
+
+    assert play(HANGS, go_on) == 0, "it goes on for longer than its grace"
+    assert running == [True, True], "they were killed before their time"
     assert "Not handed back in time by" in caplog.text
 
 
@@ -113,11 +166,11 @@ def test_a_process_that_crashes_is_replaced_under_its_name(play: Callable[..., i
     script = READY + 'if is_first(): os.kill(os.getpid(), 11)\nword()\ntell(state="stopped")\n'
     restarts: list[int] = []
 
-    def look() -> None:
+    def look(worker: StandaloneWorker) -> None:
         while not restarts or sum(restarts) == 0:
             restarts[:] = [w["restarts"] for w in json.loads((tmp_path / "health").read_text())["workers"]]
             time.sleep(0.01)
-        send(signal.SIGTERM)()
+        send(signal.SIGTERM)(worker)
 
     assert play(script, look) == 0
     names = (tmp_path / "starts").read_text().split()
@@ -127,18 +180,17 @@ def test_a_process_that_crashes_is_replaced_under_its_name(play: Callable[..., i
 
 
 def test_one_that_crashes_while_it_drains_is_replaced_only_to_tell_of_it(
-    play: Callable[..., int], tmp_path: Path
+    play: Callable[..., int], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The next process of the name says where the last one died, so that its leases need not expire; and it leaves."""
     script = READY + 'word()\nif n == 1: os.kill(os.getpid(), 11)\ntell(state="stopped")\n'
-    begin = time.monotonic()
-    assert play(script, send(signal.SIGTERM), concurrency=1, grace_s=60.0) == 0
-    assert time.monotonic() - begin < 30, "the replacement was not told to leave"
+    assert play(script, send(signal.SIGTERM), concurrency=1) == 0
+    assert "The grace period is nearly over" not in caplog.text, "the replacement was not told to leave"
     assert len((tmp_path / "starts").read_text().split()) == 2
 
 
 def test_one_that_makes_room_while_it_drains_is_not_replaced(play: Callable[..., int], tmp_path: Path) -> None:
-    assert play(READY + f"word()\nsys.exit({RENEWED})\n", send(signal.SIGTERM), concurrency=1, grace_s=60.0) == 0
+    assert play(READY + f"word()\nsys.exit({RENEWED})\n", send(signal.SIGTERM), concurrency=1) == 0
     assert len((tmp_path / "starts").read_text().split()) == 1
 
 
