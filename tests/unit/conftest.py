@@ -13,7 +13,7 @@ import pytest
 
 from dfbatch.samples import SampleSet, make_samples
 
-LONGEST_S = 30.0
+LONGEST_S = 100.0
 MOMENT_S = 0.02
 
 

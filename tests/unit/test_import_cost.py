@@ -9,27 +9,39 @@ import sys
 import pytest
 
 LIMIT_S = 0.3
+TRIES = 3
+PATIENCE_S = 100
+"""For a process that only imports; a busy machine may take long to start it."""
 HEAVY = ("ray", "pyarrow", "deltalake", "numpy", "pandas", "polars", "PIL", "av", "c2pa", "ipywidgets", "IPython")
 HEAVY_FACES = ("fastapi", "pydantic", "typer", "rich", "tqdm")
 
 
 def import_in_fresh_process(statement: str) -> tuple[float, set[str]]:
-    """(seconds, top-level modules loaded) of the statement in a new interpreter."""
+    """(CPU seconds, top-level modules loaded) of the statement in a new interpreter.
+
+    All its threads are counted, and the kernel's work for it; what other processes took meanwhile is not ours to judge.
+    """
     code = (
         "import json, sys, time\n"
-        "start = time.perf_counter()\n"
+        "start = time.process_time()\n"
         f"{statement}\n"
-        "seconds = time.perf_counter() - start\n"
+        "seconds = time.process_time() - start\n"
         "print(json.dumps([seconds, sorted({name.partition('.')[0] for name in sys.modules})]))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     seconds, modules = json.loads(run.stdout)
     return seconds, set(modules)
 
 
 def test_importing_dfbatch_takes_less_than_a_third_of_a_second() -> None:
-    """The best of three, because other work on the machine is not ours to judge."""
-    assert min(import_in_fresh_process("import dfbatch")[0] for _ in range(3)) < LIMIT_S
+    """The best of several: the first may have to fetch the files from the disk."""
+    assert min(import_in_fresh_process("import dfbatch")[0] for _ in range(TRIES)) < LIMIT_S
+
+
+def test_the_clock_of_that_test_sees_what_an_import_does() -> None:
+    """An import that only computes for longer than the limit would be noticed."""
+    busy = f"end = time.process_time() + {LIMIT_S}\nwhile time.process_time() < end: pass"
+    assert import_in_fresh_process(busy)[0] >= LIMIT_S
 
 
 def test_importing_dfbatch_loads_nothing_heavy() -> None:

@@ -44,7 +44,7 @@ def test_a_chunk_is_one_call(runner, make_chunk):
     assert outcomes.duration_s.sum() == pytest.approx(outcomes.busy_s)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=30)
 @given(bad=st.sets(st.integers(0, 40), max_size=8), n=st.integers(1, 41))
 def test_exactly_the_items_at_fault_fail(runner, make_chunk, bad, n):
     found = judged(runner.run(Adder(bad), make_chunk(range(n))))

@@ -14,7 +14,7 @@ from dfbatch.core.states import BatchState, JobState
 from dfbatch.errors import BatchFailed, InvalidInput, UnknownId
 from dfbatch.testing import InProcess
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,7 @@ def test_waiting_may_end_before_the_work(client, gate):
 
 def test_partial_results_are_what_is_committed(client, make_gate):
     first, rest = make_gate(is_open=True), make_gate()
+    client.queue("partial").set_policy(concurrency=1)  # each item is reported before the next one begins
 
     def two_parts(item):
         return first(item) if item < 3 else rest(item)

@@ -14,7 +14,7 @@ from dfbatch.core.states import BatchState
 from dfbatch.errors import ClientClosed, InvalidInput, InvalidType, KeyConflict, UnknownId
 from dfbatch.testing import InProcess, ManualClock
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from dfbatch.ledger.lock import MANAGER_FILE, LedgerLock, ManagerInfo
 from dfbatch.ledger.storage import open_storage
 from dfbatch.testing import InProcess
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(autouse=True)
@@ -193,7 +193,8 @@ def dead_pid():
     return process.pid
 
 
-def test_a_lock_of_a_dying_kernel_is_waited_for(ledger_path):
+def test_a_lock_of_a_dying_kernel_is_waited_for(ledger_path, monkeypatch):
+    monkeypatch.setattr(connecting, "DYING_S", WAIT_S)
     storage = open_storage(ledger_path)
     lock = LedgerLock(storage)
     assert lock.try_acquire()

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pyarrow as pa
 import pytest
 
 from dfbatch import InvalidInput
-from dfbatch.client import feeding
+from dfbatch.client import feeding, sources
 from dfbatch.client.batch import Batch
 from dfbatch.client.client import Client
+from dfbatch.client.slice_reader import SliceReader
 from dfbatch.clock import ManualClock
 from dfbatch.core.states import BatchState
 from dfbatch.ledger.storage import open_storage
@@ -26,7 +28,7 @@ def double(x: int) -> int:
     return 2 * x
 
 
-def until(condition: Callable[[], bool], limit_s: float = 20.0) -> None:
+def until(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
     deadline = time.monotonic() + limit_s
     wait = threading.Event().wait
     while not condition():
@@ -43,7 +45,7 @@ class Gate:
 
     def __iter__(self) -> Iterator[Any]:
         yield from self.first
-        self.opened.wait(30)
+        self.opened.wait(100)
         yield from self.then
 
 
@@ -60,7 +62,7 @@ def events_of(client: Client, batch: Batch) -> list[str]:
 
 def test_an_iterator_is_streamed_in_slices_and_its_items_keep_their_order(client: Client) -> None:
     batch = client.map(double, iter(range(25_000)))
-    assert batch.wait(30).status is BatchState.SUCCEEDED
+    assert batch.wait(60).status is BatchState.SUCCEEDED
     assert batch.results().values() == [2 * k for k in range(25_000)]
     assert len(batch) == 25_000
     assert client.batches().column("n_jobs")[-1].as_py() == 25_000
@@ -76,13 +78,13 @@ def test_a_queue_is_read_until_none_comes_out_of_it(client: Client) -> None:
         len(batch)
     for k in (2, 3, None):
         source.put(k)
-    assert batch.results(timeout=30).values() == [2, 4, 6]
+    assert batch.results(timeout=60).values() == [2, 4, 6]
 
 
 def test_record_batches_are_read_one_by_one(client: Client) -> None:
     parts = [pa.record_batch({"x": [k, k + 1]}) for k in range(0, 10, 2)]
     reader = pa.RecordBatchReader.from_batches(parts[0].schema, parts)
-    assert client.map(lambda row: row["x"], reader).results(timeout=30).values() == list(range(10))
+    assert client.map(lambda row: row["x"], reader).results(timeout=60).values() == list(range(10))
 
 
 def test_an_empty_iterator_is_an_error_at_the_call(client: Client) -> None:
@@ -104,7 +106,7 @@ def test_an_iterator_that_raises_seals_the_batch_with_the_reason_and_what_came_i
         yield from range(5)
         raise OSError("the disk is gone")
 
-    batch = client.map(double, broken()).wait(30)
+    batch = client.map(double, broken()).wait(60)
     assert batch.status is BatchState.PARTIAL
     assert "OSError: the disk is gone" in (batch.progress().reason or "")
     assert batch.results().values() == [0, 2, 4, 6, 8]
@@ -116,13 +118,15 @@ def test_an_item_that_cannot_be_carried_seals_the_batch_with_the_reason(client: 
     batch = client.map(double, iter(gate))
     until(lambda: batch.counts().get("succeeded") == 2)
     gate.opened.set()
-    assert batch.wait(30).status is BatchState.PARTIAL
+    assert batch.wait(60).status is BatchState.PARTIAL
     assert "object" in (batch.progress().reason or "")
     assert batch.results().values() == [2, 4]
 
 
 def test_a_stream_waits_while_too_many_of_its_jobs_wait(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeding, "MOST_WAITING", 20_000)
+    # The source always has more, so a slice is over when it is full, however slowly it is read.
+    monkeypatch.setattr(sources, "SliceReader", partial(SliceReader, slice_s=100.0))
     taken = 0
 
     def endless() -> Iterator[int]:
@@ -141,13 +145,13 @@ def test_a_stream_waits_while_too_many_of_its_jobs_wait(client: Client, monkeypa
     assert batch.counts()["paused"] == held <= 30_000
     assert taken <= held + 2 * 10_000 + 1
     batch.cancel()
-    assert batch.wait(30).status is BatchState.CANCELLED
+    assert batch.wait(60).status is BatchState.CANCELLED
 
 
 def test_a_full_queue_holds_a_stream_up_but_loses_nothing(client: Client) -> None:
     client.queue("small").set_policy(max_length=10_000)
     batch = client.map(double, iter(range(30_000)), queue="small")
-    assert batch.wait(30).status is BatchState.SUCCEEDED
+    assert batch.wait(60).status is BatchState.SUCCEEDED
     assert batch.results().values() == [2 * k for k in range(30_000)]
 
 
@@ -155,7 +159,7 @@ def test_cancelling_ends_a_stream_whose_source_never_ends(client: Client) -> Non
     gate = Gate([1], [])
     batch = client.map(double, iter(gate))
     batch.cancel()
-    assert batch.wait(30).status in (BatchState.CANCELLED, BatchState.SUCCEEDED)
+    assert batch.wait(60).status in (BatchState.CANCELLED, BatchState.SUCCEEDED)
     gate.opened.set()
 
 
@@ -167,7 +171,7 @@ def test_a_batch_that_stops_itself_stops_its_stream(client: Client) -> None:
     def fails(x: int) -> int:
         raise ValueError("never")
 
-    assert client.map(fails, endless()).wait(30).status is BatchState.FAILED
+    assert client.map(fails, endless()).wait(60).status is BatchState.FAILED
 
 
 def test_the_same_key_does_not_feed_a_batch_twice(client: Client) -> None:
@@ -176,14 +180,16 @@ def test_the_same_key_does_not_feed_a_batch_twice(client: Client) -> None:
     again = client.map(double, iter([1, 2, 3, 4]), key="once")
     assert again == first
     gate.opened.set()
-    assert first.results(timeout=30).values() == [2, 4, 6]
+    assert first.results(timeout=60).values() == [2, 4, 6]
 
 
 def test_a_source_that_hangs_ends_the_batch_as_producer_lost(ledger_path: Path) -> None:
-    gate = Gate([1, 2, 3], [4])
+    """What it hands out comes at once, as one record batch, so that only the silence after it is measured."""
+    gate = Gate([pa.record_batch({"x": [1, 2, 3]})], [pa.record_batch({"x": [4]})])
+    source = pa.RecordBatchReader.from_batches(gate.first[0].schema, iter(gate))
     with InProcess(ledger_path) as client:
-        batch = client.map(double, iter(gate), source_silence_s=0.2)
-        batch.wait(30)
+        batch = client.map(lambda row: 2 * row["x"], source, source_silence_s=0.2)
+        batch.wait(60)
         assert batch.status is BatchState.PARTIAL
         assert (batch.progress().reason or "").startswith("producer_lost: the source handed out nothing for 0.2 s")
         assert batch.results().values() == [2, 4, 6]
@@ -234,7 +240,7 @@ def test_a_stream_goes_on_after_a_restart_of_the_manager(ledger_path: Path) -> N
         gate.opened.set()
         again = client.attach(batch.id)
         assert isinstance(again, Batch)
-        assert again.results(timeout=30).values() == [2, 4, 6]
+        assert again.results(timeout=60).values() == [2, 4, 6]
         assert len(again) == 3
         assert again.status is BatchState.SUCCEEDED
 
@@ -252,6 +258,6 @@ def test_a_reason_is_remembered_by_the_next_manager(ledger_path: Path) -> None:
         until(lambda: batch.progress().total == 3)
     with InProcess(ledger_path, session="one") as client:
         client.queue("held").resume()
-        again = client.attach(batch.id).wait(30)
+        again = client.attach(batch.id).wait(60)
         assert again.status is BatchState.PARTIAL
         assert "OSError: gone" in (again.progress().reason or "")

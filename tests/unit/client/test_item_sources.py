@@ -117,7 +117,7 @@ class TestStreams:
         assert first.n <= 10_000
         for thread in threading.enumerate():
             if thread.name == "dfbatch-stream":
-                thread.join(5)
+                thread.join(60)
         assert len(taken) <= 20_002
 
     def test_an_error_of_the_iterator_comes_after_what_it_gave_before(self):

@@ -11,7 +11,7 @@ from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.storage import open_storage
 from dfbatch.testing import InProcess
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_an_ended_batch_is_told_alike(client, reader):
 def _once_noted(reader, batch):
     """The end is noted in the ledger a moment after the last outcome."""
     patience = threading.Event()
-    for _ in range(1000):
+    for _ in range(5000):
         read = ledger_progress(reader, batch.id)
         if read.status.is_terminal:
             return read
@@ -57,6 +57,7 @@ def _once_noted(reader, batch):
 
 def test_a_running_batch_counts_what_is_committed(client, reader, make_gate):
     gate = make_gate()
+    client.queue("running").set_policy(concurrency=1)  # each item is reported before the next one begins
     batch = client.map(lambda x: x if x < 3 else gate(x), range(5), queue="running")
     gate.await_items()
     rows = batch.iter_results()

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 import dfbatch
+from dfbatch.actors import metrics_sampler
 from dfbatch.actors.messages import Hello
 from dfbatch.client.client import Client
 from dfbatch.client.metrics import each_once, since_when
@@ -21,7 +22,7 @@ from dfbatch.ledger.schemas import METRICS
 from dfbatch.ledger.storage import open_storage
 from dfbatch.testing import InProcess
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
@@ -48,6 +49,13 @@ def test_what_is_no_time_is_refused_with_what_would_be_one(since: Any) -> None:
         since_when(since, NOW)
 
 
+@pytest.fixture
+def last_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A manager takes one sample, at its end, however long it lives."""
+    monkeypatch.setattr(metrics_sampler, "SAMPLE_S", 3600.0)
+
+
+@pytest.mark.usefixtures("last_only")
 def test_the_table_has_a_row_for_each_queue_and_columns_for_every_state(ledger_path: Any) -> None:
     with InProcess(ledger_path) as client:
         assert client.metrics().equals(METRICS.arrow.empty_table()), "nothing happened yet"
@@ -65,6 +73,7 @@ def test_the_table_has_a_row_for_each_queue_and_columns_for_every_state(ledger_p
         assert len(client.metrics(since=datetime.now(UTC) + timedelta(days=1))) == 0
 
 
+@pytest.mark.usefixtures("last_only")
 def test_samples_are_there_for_the_next_client_and_for_one_that_only_reads(ledger_path: Any) -> None:
     for n in (3, 4):
         with InProcess(ledger_path) as client:
@@ -111,7 +120,8 @@ class TestWorkers:
     """Each column, end to end."""
 
     def test_of_one_that_works(self, ledger_path: Any, gate: Any, until_seen: Any) -> None:
-        with InProcess(ledger_path, workers=1) as client:
+        clock = ManualClock()
+        with InProcess(ledger_path, workers=1, clock=clock) as client:
             begin = datetime.now(UTC)
             batch = client.map(gate, ["a", "b"], queue="scans")
             gate.await_items(1)
@@ -124,11 +134,12 @@ class TestWorkers:
             assert (worker["queues"], worker["restarts"], worker["breakers"]) == (None, 0, [])
             assert worker["leases"] >= 1
             assert not worker["idle_but_backlog"]
+            clock.advance(1.0)
             gate.open()
             batch.wait(WAIT_S)
             worker = until_seen(client, lambda w: w["state"] == "idle")
             assert (worker["current_job"], worker["current_since"], worker["jobs_done"]) == (None, None, 2)
-            assert worker["rate_per_s"] > 0
+            assert worker["rate_per_s"] == pytest.approx(2.0)
 
     def test_of_one_that_could_work_and_does_not(self, ledger_path: Any, until_seen: Any) -> None:
         """It says hello and never asks for what is queued for it."""

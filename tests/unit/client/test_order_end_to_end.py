@@ -1,4 +1,7 @@
-"""Order with real workers: urgent work does not wait for a chunk to end, one photo not behind thousands."""
+"""Order with real workers: urgent work does not wait for a chunk to end, one photo not behind thousands.
+
+Items wait at a gate, which tells in which order they came: no clock says what an order is.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dfbatch.client.client import Client
 from dfbatch.clock import ManualClock
 from dfbatch.core import sharing
+from dfbatch.core.chunking import FIRST_CHUNK
 from dfbatch.core.liveness import STALL_S
 from dfbatch.core.states import BatchState
 from dfbatch.testing import InProcess
 
 
-def until(condition: Callable[[], bool], limit_s: float = 20.0) -> None:
+def until(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
     deadline = time.monotonic() + limit_s
     wait = threading.Event().wait
     while not condition():
@@ -25,68 +30,79 @@ def until(condition: Callable[[], bool], limit_s: float = 20.0) -> None:
         wait(0.01)
 
 
-def slowly(x: float) -> float:
-    """Each item takes a twentieth of a second."""
-    threading.Event().wait(0.05)
-    return x
-
-
 def at_once(x: float) -> float:
     return x
 
 
 @pytest.fixture
-def client(ledger_path: Path) -> Iterator[Client]:
-    with InProcess(ledger_path, workers=1) as found:
+def process(ledger_path: Path) -> InProcess:
+    return InProcess(ledger_path, workers=1)
+
+
+@pytest.fixture
+def client(process: InProcess) -> Iterator[Client]:
+    with process as found:
         yield found
 
 
-def test_an_urgent_job_does_not_wait_for_the_chunk_of_lesser_work(client: Client) -> None:
-    """The one worker holds a first chunk of 64 items, 3 s of work, and one fetched ahead."""
-    lesser = client.map(slowly, range(400))
-    until(lambda: lesser.progress().workers == 1)
-    begin = time.monotonic()
-    assert client.submit(at_once, 7.0, priority=10).result(timeout=20) == 7.0
-    took = time.monotonic() - begin
-    assert took < 2.5, f"it took {took:.1f} s"
-    assert not lesser.done()
-    lesser.cancel()
-    lesser.wait(20)
+def is_called_back(process: InProcess) -> bool:
+    """True once the one worker knows that it should hand back the rest of the chunk that it is at."""
+    (worker,) = process.pool._workers.values()
+    work = worker._work
+    return work.running is not None and work.is_recalled(work.running)
 
 
-def test_a_batch_that_becomes_urgent_while_it_waits_overtakes(client: Client) -> None:
-    first = client.map(slowly, range(400))
-    second = client.map(at_once, range(3), priority=-5)
+def test_an_urgent_job_does_not_wait_for_the_chunk_of_lesser_work(
+    process: InProcess, client: Client, gate: Any
+) -> None:
+    """The one worker is at the first item of a chunk of 64, and has fetched one ahead."""
+    lesser = client.map(gate, range(400))
+    gate.await_items()
+    urgent = client.submit(gate, "urgent", priority=10)
+    until(lambda: is_called_back(process))
+    gate.open()
+    assert urgent.result(timeout=60) == "urgent"
+    assert gate.seen[:2] == [0, "urgent"]
+    assert lesser.results(timeout=60).values() == list(range(400))
+    assert len(gate.seen) == 401, "an item was worked twice"
+
+
+def test_a_batch_that_becomes_urgent_while_it_waits_overtakes(process: InProcess, client: Client, gate: Any) -> None:
+    first = client.map(gate, range(400))
+    gate.await_items()
+    second = client.map(gate, ["a", "b", "c"], priority=-5)
     assert second.counts() == {"queued": 3}
     second.set_priority(20)
-    assert second.wait(20).status is BatchState.SUCCEEDED
-    assert not first.done()
-    first.cancel()
-    first.wait(20)
+    until(lambda: is_called_back(process))
+    gate.open()
+    assert second.wait(60).status is BatchState.SUCCEEDED
+    assert gate.seen[:4] == [0, "a", "b", "c"]
+    first.wait(60)
 
 
-def test_batches_of_one_priority_take_turns(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_of_one_priority_take_turns(
+    process: InProcess, client: Client, gate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sharing, "OVERLONG_S", 0.3)
-    many = client.map(slowly, range(1000))
-    until(lambda: many.progress().done > 0)
-    photo = client.submit(at_once, 1.0)
-    assert photo.result(timeout=20) == 1.0
-    assert many.progress().done < 500
-    many.cancel()
-    many.wait(20)
+    many = client.map(gate, range(1000))
+    gate.await_items()
+    photo = client.submit(gate, "photo")
+    until(lambda: is_called_back(process))
+    gate.open()
+    assert photo.result(timeout=60) == "photo"
+    # The other batch stood first in line when the photo came: that is one chunk.
+    assert gate.seen.index("photo") <= 1 + FIRST_CHUNK, gate.seen
+    many.wait(60)
 
 
-def first_cheap_then_slow(x: int) -> int:
-    if x >= 300:
-        threading.Event().wait(0.1)
-    return x
-
-
-def test_items_that_turn_slow_are_shared_among_the_workers(ledger_path: Path) -> None:
+def test_items_that_turn_slow_are_shared_among_the_workers(ledger_path: Path, gate: Any) -> None:
+    """Slow ones wait at the gate, so a worker is at one of them at most: two that came are two workers."""
     with InProcess(ledger_path, workers=(4, 4)) as client:
         until(lambda: len(client.workers()) == 4)
-        batch = client.map(first_cheap_then_slow, range(340))
-        assert batch.results(timeout=30).values() == list(range(340))
+        batch = client.map(lambda x: x if x < 300 else gate(x), range(340))
+        gate.await_items(2)
+        gate.open()
+        assert batch.results(timeout=60).values() == list(range(340))
         rows = batch.results().to_arrow().select(["job_index", "worker_id"]).to_pylist()
         workers = {row["worker_id"] for row in rows if row["job_index"] >= 300}
         assert len(workers) >= 2, "one worker did all the slow ones"
@@ -100,19 +116,24 @@ def test_a_delayed_batch_starts_by_itself_when_it_is_due(ledger_path: Path) -> N
         clock.advance(3599)
         assert client.workers() == [], "no worker is started for what is not due"
         clock.advance(2)
-        assert batch.wait(20).status is BatchState.SUCCEEDED
+        assert batch.wait(60).status is BatchState.SUCCEEDED
 
 
-def test_a_deadline_ends_what_is_left(ledger_path: Path) -> None:
+def test_a_deadline_ends_what_is_left(ledger_path: Path, gate: Any) -> None:
+    """Three have ended, and one is under work, when the deadline passes."""
     clock = ManualClock()
     with InProcess(ledger_path, clock=clock, workers=1) as client:
-        batch = client.map(slowly, range(400), deadline_s=30)
-        until(lambda: batch.counts().get("succeeded", 0) > 0)
+        client.queue("one").set_policy(concurrency=1)
+        batch = client.map(lambda x: x if x < 3 else gate(x), range(400), queue="one", deadline_s=30)
+        until(lambda: batch.counts().get("succeeded") == 3)
+        gate.await_items()
         clock.advance(31)
-        batch.wait(20)
+        until(lambda: batch.counts().get("expired") == 396)
+        gate.open()
+        batch.wait(60)
         counts = batch.counts()
         assert batch.status is BatchState.PARTIAL
-        assert counts["expired"] > 300
+        assert counts["expired"] in (396, 397)
         assert counts["succeeded"] + counts["expired"] == 400
 
 
@@ -134,7 +155,7 @@ def test_without_workers_a_batch_is_stalled_with_the_reason(ledger_path: Path) -
         batch = client.map(at_once, range(3))
         assert "no worker" in stalled_because(client, clock, batch.id)
         client.scale(0, 1)
-        assert batch.wait(20).status is BatchState.SUCCEEDED
+        assert batch.wait(60).status is BatchState.SUCCEEDED
         assert batch.progress().reason is None
         assert client.health()["stalled"] == {}
 
@@ -156,7 +177,7 @@ def test_a_paused_queue_is_named_at_once(ledger_path: Path) -> None:
         found = batch.progress()
         assert (found.status, found.reason) == (BatchState.PAUSED, "queue 'held' is paused")
         client.queue("held").resume()
-        assert batch.wait(20).status is BatchState.SUCCEEDED
+        assert batch.wait(60).status is BatchState.SUCCEEDED
 
 
 def test_storage_that_refuses_is_named(ledger_path: Path) -> None:

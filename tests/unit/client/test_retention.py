@@ -8,8 +8,14 @@ import pyarrow.compute as pc
 import pytest
 
 import dfbatch
-from dfbatch.actors import manager
+from dfbatch.actors import manager, retention_calls
 from dfbatch.testing import InProcess
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Who asks for the retention waits as long as it takes for the ends of batches to be written."""
+    monkeypatch.setattr(retention_calls, "NOTES_S", 60.0)
 
 
 @pytest.fixture
@@ -24,8 +30,8 @@ def ids(client):
 
 def test_ended_batches_beyond_the_policy_leave_and_a_record_stays(opened):
     client = opened
-    old, new = (client.map(lambda item: item, [1, 2], queue="scans", name="x", key=k).wait(20) for k in ("a", "b"))
-    kept = client.map(lambda item: item, [1]).wait(20)
+    old, new = (client.map(lambda item: item, [1, 2], queue="scans", name="x", key=k).wait(60) for k in ("a", "b"))
+    kept = client.map(lambda item: item, [1]).wait(60)
     client.queue("scans").set_policy(retention_batches=1)
     client._session.call("retire")
     assert ids(client) == [new.id, kept.id]
@@ -42,7 +48,7 @@ def test_ended_batches_beyond_the_policy_leave_and_a_record_stays(opened):
         "x",
         {"succeeded": 2},
     )
-    assert client.map(lambda item: item, [5], queue="scans", key="a").wait(20).results().values() == [5]
+    assert client.map(lambda item: item, [5], queue="scans", key="a").wait(60).results().values() == [5]
 
 
 @pytest.fixture
@@ -53,8 +59,8 @@ def seldom(monkeypatch):
 
 def test_every_batch_that_leaves_has_left_in_the_ledger_too_when_that_is_answered(seldom, opened):
     client = opened
-    gone = {client.map(lambda item: item, [1], queue="scans").wait(20).id for _ in range(4)}
-    client.map(lambda item: item, [1], queue="scans").wait(20)
+    gone = {client.map(lambda item: item, [1], queue="scans").wait(60).id for _ in range(4)}
+    client.map(lambda item: item, [1], queue="scans").wait(60)
     client.queue("scans").set_policy(retention_batches=1)
     assert client._session.call("retire") == 4
     retired = client._session.reader.read("events").filter(pc.field("kind") == "retired")
@@ -64,11 +70,11 @@ def test_every_batch_that_leaves_has_left_in_the_ledger_too_when_that_is_answere
 def test_two_who_retire_at_the_same_time_leave_one_record(opened):
     client = opened
     for _ in range(3):
-        client.map(lambda item: item, [1], queue="scans").wait(20)
+        client.map(lambda item: item, [1], queue="scans").wait(60)
     client.queue("scans").set_policy(retention_batches=1)
     link = client._session.link
     for answer in [link.begin("retire", ()) for _ in range(3)]:
-        answer.result(20)
+        answer.result(60)
     retired = client._session.reader.read("events").filter(pc.field("kind") == "retired")
     assert len(retired) == len(pc.unique(retired["batch_id"])) == 2
 
@@ -79,7 +85,7 @@ def test_batches_with_dead_letters_stay_until_these_are_purged_or_redriven(opene
     def fail(item):
         raise ValueError("no")
 
-    batch = client.map(fail, [1], queue="scans").wait(20)
+    batch = client.map(fail, [1], queue="scans").wait(60)
     queue = client.queue("scans")
     queue.set_policy(retention_s=0)
     assert client._session.call("retire") == 0
@@ -92,12 +98,12 @@ def test_batches_with_dead_letters_stay_until_these_are_purged_or_redriven(opene
 
 def test_the_manager_looks_by_itself_and_rows_go_when_it_is_idle(opened):
     client = opened
-    batch = client.map(lambda item: item, [1, 2], queue="scans").wait(20)
+    batch = client.map(lambda item: item, [1, 2], queue="scans").wait(60)
     client.queue("scans").set_policy(retention_s=0)
     reader = client._session.reader
     client.queue("later").pause()
     waiting = client.map(lambda item: item, [1], queue="later")
-    for _ in range(100):
+    for _ in range(300):
         if batch.id not in reader.read("batches").column("batch_id").to_pylist():
             break
         client._session.progress(waiting.id, 0.2)

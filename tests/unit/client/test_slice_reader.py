@@ -5,7 +5,7 @@ from dfbatch.client.slice_reader import SliceReader, queue_elements
 
 
 def reader(elements, **bounds):
-    return SliceReader(lambda stopped: iter(elements), **{"slice_s": 5.0, **bounds})
+    return SliceReader(lambda stopped: iter(elements), **{"slice_s": 100.0, **bounds})
 
 
 def test_slices_end_at_so_many_items():
@@ -26,7 +26,7 @@ def test_a_slow_source_is_not_waited_for():
 
     def slow():
         yield 1
-        more.wait(10)
+        more.wait(100)
         yield 2
 
     slices = reader(slow(), slice_s=0.01)
@@ -73,7 +73,7 @@ def test_the_users_iterator_is_closed_when_the_reader_is():
     slices.take()
     slices.close()
 
-    assert closed.wait(5)
+    assert closed.wait(60)
 
 
 class BatchQueue(queue.Queue):

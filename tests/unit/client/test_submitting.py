@@ -12,7 +12,7 @@ from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.storage import open_storage
 from dfbatch.testing import InProcess
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from dfbatch.client.waiting import FIRST_COMPLETED
 from dfbatch.errors import InvalidInput
 from dfbatch.testing import InProcess
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")

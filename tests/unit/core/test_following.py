@@ -108,7 +108,9 @@ def test_followers_whose_leaders_ended_unheard_are_found(driver: Any) -> None:
     assert following.stranded(batch).tolist() == [1, 2]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_whatever_is_held_and_released_every_job_ends_once(make_driver: Any, data: st.DataObject) -> None:
     driver = make_driver()

@@ -191,7 +191,7 @@ def test_a_timeout_that_ended_the_worker_is_charged_when_it_is_reported_before_t
     assert not batch.suspects, "its death is explained"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(errors=st.lists(st.sampled_from(list(E)), min_size=1, max_size=12))
 def test_no_job_is_charged_for_what_it_did_not_do(make_driver: Callable[[], Any], errors: list[E]) -> None:
     driver = make_driver()

@@ -11,7 +11,7 @@ from dfbatch.ledger import blobs
 
 
 @given(st.binary(max_size=100))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=20)
 def test_bytes_are_kept_by_their_hash_and_once(storage, data):
     sha = blobs.put(storage, data)
     assert sha == blobs.put(storage, data) == hashlib.sha256(data).hexdigest()

@@ -193,9 +193,19 @@ class TestForVerifyBatch:
         assert vector_table(table, "row") is table
 
 
-def test_a_million_numbers_are_columns_in_a_moment():
-    start = time.perf_counter()
-    encode_items(range(1_000_000))
-    encode_items(np.arange(1_000_000.0))
+def cpu_s(items):
+    """What it costs this thread to encode them; the best of several."""
+    costs = []
+    for _ in range(5):
+        start = time.thread_time()
+        encode_items(items)
+        costs.append(time.thread_time() - start)
+    return min(costs)
 
-    assert time.perf_counter() - start < 1.0
+
+def test_a_million_numbers_are_columns_in_a_moment():
+    """Ten times as many as of another kind, which are looked at one by one, for a tenth of the cost at most."""
+    one_by_one = cpu_s([*range(100_000), "odd"])
+
+    assert cpu_s(range(1_000_000)) < one_by_one / 10
+    assert cpu_s(np.arange(1_000_000.0)) < one_by_one / 10

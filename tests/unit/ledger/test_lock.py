@@ -47,7 +47,7 @@ def test_a_killed_process_holds_no_lock(storage):
         assert is_locked_elsewhere(storage)
         assert not LedgerLock(storage).try_acquire()
         holder.kill()
-        holder.wait(30)
+        holder.wait(100)
     lock = LedgerLock(storage)
     assert lock.try_acquire()
     lock.release()

@@ -17,7 +17,7 @@ from dfbatch.ledger.storage import open_storage
 from dfbatch.ledger.writer import CommitGroup, LedgerWriter
 
 A, B = "k3f2m9qa", "k3f2m9qb"
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest.fixture

@@ -199,7 +199,7 @@ def test_a_reused_row_passes_on_where_it_came_from(verified: Any, reader: Ledger
     assert rows.column("reused_from").to_pylist() == ["aaaaaaaa-5"]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(damage=st.binary(min_size=1, max_size=24), at=st.integers(0, 10**6))
 def test_flipped_bytes_never_give_another_outcome(
     verified: Any, reader: LedgerReader, storage: Any, damage: bytes, at: int

@@ -289,5 +289,5 @@ def test_takeovers_against_a_busy_manager_lose_and_double_nothing(storage, clock
             workers[-1].join(0.001)
     LedgerWriter.open(storage, clock=clock).take_over(rows.info)
     for worker in workers:
-        worker.join(30)
+        worker.join(100)
     assert LedgerReader(storage).read("events")["seq"].to_pylist() == sorted(acknowledged)

@@ -273,7 +273,9 @@ def test_log_lines_of_the_library_stay_inside(
     assert logging.getLogger("pyhanko").propagate is True
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(where=st.floats(0, 1), flip=st.integers(1, 255))
 def test_no_changed_byte_in_the_signed_range_goes_unnoticed(
     where: float, flip: int, signed: bytes, as_media: Any
@@ -291,7 +293,9 @@ def test_no_changed_byte_in_the_signed_range_goes_unnoticed(
     assert finding.facts.get("tampered_after_signing") or finding.facts.get("problem") or not finding.applicable
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_no_cut_or_garbled_pdf_makes_it_fail(data: Any, signed: bytes, as_media: Any) -> None:
     start = data.draw(st.integers(0, len(signed)))

@@ -42,8 +42,8 @@ def board() -> Board:
 def test_the_card_is_made_in_the_calling_thread_and_repainted_from_its_own(board: Board) -> None:
     answers = iter([RUNNING, ENDED])
     card = LiveCard(lambda _: next(answers), board).start()
-    assert board.closed.wait(10)
-    card.stop()
+    assert board.closed.wait(60)
+    card.stop(60.0)
     assert [snapshot for snapshot, _ in board.painted] == [RUNNING, ENDED]
     assert [thread for _, thread in board.painted] == [threading.current_thread().name, "dfbatch-card-k3f2m9qx"]
     assert not card.is_live
@@ -64,8 +64,8 @@ def test_a_card_that_is_stopped_paints_its_last_moment(board: Board) -> None:
         return RUNNING
 
     card = LiveCard(poll, board).start()
-    assert asked.wait(10)
-    card.stop()
+    assert asked.wait(60)
+    card.stop(60.0)
     assert board.closed.is_set()
     assert not card.is_live
 
@@ -77,5 +77,5 @@ def test_a_client_that_is_closed_ends_the_card_quietly(board: Board) -> None:
         return RUNNING
 
     LiveCard(poll, board).start()
-    assert board.closed.wait(10)
+    assert board.closed.wait(60)
     assert board.painted[-1][0] is RUNNING
