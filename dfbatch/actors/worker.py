@@ -226,8 +226,9 @@ class Worker:
             self._meet_again(message.epoch)
             return -1.0
         self._breakers.confirm(message.breakers)
-        if reply.chunk is not None:
-            work.add(reply.chunk)
+        with work.condition:  # if the heartbeat has met the next manager, that one gives these jobs out anew
+            if reply.chunk is not None and reply.control.epoch == self._epoch:
+                work.add(reply.chunk)
         self._obey(reply.control)
         got_nothing = message.want and reply.chunk is None
         has_all = reply.chunk is not None and not reply.more
@@ -288,14 +289,13 @@ class Worker:
                 breakers=self._breakers.report(),
                 **story,
             )
-        reply = self._patience.call(lambda: self._manager.hello(message))
-        if reply is None:
+        if (reply := self._patience.call(lambda: self._manager.hello(message))) is None:
             return
         with work.condition:
             self._epoch = reply.epoch
             self._breakers.confirm(message.breakers)
             work.outbox.received(message.outcomes)
-            work.recall({h.lease_id for h in message.held} - reply.kept, "not kept by the new manager")
+            work.recall({c.lease_id for c in work.chunks()} - reply.kept, "not kept by the new manager")
 
     def _meet_again(self, epoch: int) -> None:
         """The manager of ``epoch`` is gone, or has forgotten this worker. Only one of the threads says hello."""

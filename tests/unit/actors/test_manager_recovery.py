@@ -1,6 +1,7 @@
 """A manager may die at any moment: the next one goes on where the ledger ends."""
 
 import json
+import threading
 from collections import Counter
 
 import pytest
@@ -221,6 +222,42 @@ def test_running_work_is_kept_by_a_worker_that_outlives_its_manager(
     assert second.client.attach(batch.id).results(WAIT_S).values() == list(range(5))
     assert sorted(gate.seen) == list(range(5)), "an item was worked twice"
     assert rows_by_job(ledger_path, batch.id) == {(k, 0): 1 for k in range(5)}
+
+
+class Slow:
+    """A way to the manager on which the first answer to ``exchange`` that brings a chunk takes its time."""
+
+    def __init__(self, switch):
+        self._switch = switch
+        self.came, self.go_on = threading.Event(), threading.Event()
+
+    def call(self, method, *arguments, timeout_s=30.0):
+        answer = self._switch.call(method, *arguments, timeout_s=timeout_s)
+        if method == "exchange" and answer.chunk is not None:
+            self.came.set()
+            assert self.go_on.wait(WAIT_S)
+        return answer
+
+
+def test_a_chunk_that_was_on_its_way_when_its_manager_died_is_not_run_beside_that_of_the_next_one(
+    life, switch, start_worker, gate, until
+):
+    """The heartbeat has told the next manager what the worker holds, and that was not among it."""
+    slow = Slow(switch)
+    switch.life = first = life(workers=(0, 0))
+    batch = first.client.map(gate, range(4))
+    worker = start_worker(slow)
+    assert slow.came.wait(WAIT_S)
+    switch.life = None
+    first.crash()
+    switch.life = second = life(workers=(0, 0))
+    until(lambda: second.client.workers() != [])
+    slow.go_on.set()
+    gate.await_items()
+    until(lambda: len(worker._work.chunks()) == 2)
+    gate.open()
+    assert second.client.attach(batch.id).results(WAIT_S).values() == list(range(4))
+    assert sorted(gate.seen) == list(range(4)), "an item was worked twice"
 
 
 def test_outcomes_that_were_not_durable_are_sent_again(
