@@ -23,7 +23,7 @@ from dfbatch.errors import ManagerUnavailable
 
 TICK_S = 0.1
 HEALTH_S = 1.0
-NOW_S = 1.5
+NOW_S = 5.0
 """Children that were told to hand everything back at once get so long for it."""
 GIVE_UP_S = 180.0
 """Workers that cannot get at work for so long are of no use."""

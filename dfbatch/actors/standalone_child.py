@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 NAME_PATIENCE_S = 15.0
 """A predecessor of the same name gets so long to end."""
-HAND_BACK_S = 1.0
+HAND_BACK_S = 4.0
 EXIT_S = 3.0
 """An orderly end of the interpreter may take so long; threads of a verifier could hold it for ever."""
 _logger = logging.getLogger("dfbatch.worker")

@@ -17,7 +17,7 @@ from dfbatch.ledger.lock import ManagerInfo, is_locked_elsewhere, read_manager_i
 from dfbatch.ledger.probe import check_storage
 from dfbatch.ledger.storage import Storage, open_storage
 
-DYING_S = 15.0
+DYING_S = 30.0
 """A kernel that was killed leaves Ray processes that end within this time and let the lock go."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -30,19 +31,34 @@ root = sys.argv[1]
 client = dfbatch.connect(storage_path=root, workers=(0, 2))
 said = {}
 
-def until(condition, what, limit_s=60):
+def until(condition, what, limit_s=150):
+    # Gives what the condition gives as soon as that is something: it may be gone at the next look.
     end = time.monotonic() + limit_s
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < end, f"{what}: {one_try('health')}"
         time.sleep(0.02)
+    return found
 
 def one_try(method):
     try:
-        return client._session.link.call(method, timeout_s=5.0)
+        return client._session.link.call(method, timeout_s=10.0)
     except dfbatch.DfbatchError:
         return {}
+
+def recovering():  # and why
+    health = one_try("health")
+    return health.get("status") == "recovering" and health.get("reason")
 """
 """What a story finds: a client of its own on ``root``, a way to wait, and ``said``, which it fills."""
+TEST_LIMIT_S = 500.0
+"""Of one test with its fixtures: a slow machine takes 20 s for one process of Ray."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of this folder start processes, and so have more time than others."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TEST_LIMIT_S))
 
 
 @pytest.fixture(scope="package")
@@ -56,7 +72,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 def until() -> Callable[..., None]:
     """Waits for a condition by looking again and again, at most ``limit_s`` seconds."""
 
-    def wait(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
+    def wait(condition: Callable[[], bool], limit_s: float = 150.0) -> None:
         deadline = time.monotonic() + limit_s
         pause = time.sleep
         while not condition():
@@ -70,7 +86,7 @@ def until() -> Callable[..., None]:
 def python() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs Python code in a fresh process and returns what it printed and how it ended."""
 
-    def run(code: str, *arguments: object, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+    def run(code: str, *arguments: object, timeout_s: float = 400.0) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 
@@ -100,7 +116,7 @@ def random_kills(head_node: str, tmp_path: Path) -> Callable[[int], None]:
             [sys.executable, "-W", "ignore", str(script), "referee", head_node, str(tmp_path / "ledger"), str(seed)],
             capture_output=True,
             text=True,
-            timeout=220,
+            timeout=560,
             check=False,
             env={**os.environ, "DFBATCH_PROGRESS": "off"},
         )
@@ -114,19 +130,17 @@ def random_kills(head_node: str, tmp_path: Path) -> Callable[[int], None]:
 @pytest.fixture(scope="package")
 def head_node() -> Iterator[str]:
     """A Ray head node of its own session on loopback; gives its address."""
-    with _marked() as environment, tempfile.TemporaryDirectory(prefix="dfh-", dir="/tmp") as folder:
-        yield _start_head(environment, Path(folder), "--num-cpus=3", "--include-dashboard=false", "--no-monitor")
+    with _folder() as folder, _marked() as environment:
+        yield _start_head(environment, folder, "--num-cpus=3", "--include-dashboard=false", "--no-monitor")
 
 
 @pytest.fixture(scope="package")
 def dashboard() -> Iterator[tuple[str, str, dict[str, str]]]:
     """A head node with Ray's dashboard, on loopback: its address, the URL of the dashboard, its environment."""
-    with _marked() as environment, tempfile.TemporaryDirectory(prefix="dfh-", dir="/tmp") as folder:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+    with _folder() as folder, _marked() as environment:
+        port = _free_port()
         where = ("--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}")
-        address = _start_head(environment, Path(folder), "--num-cpus=3", "--no-monitor", *where)
+        address = _start_head(environment, folder, "--num-cpus=3", "--no-monitor", *where)
         yield address, f"http://127.0.0.1:{port}", environment
 
 
@@ -136,9 +150,9 @@ def start_head() -> Iterator[Callable[..., tuple[str, dict[str, str]]]]:
     with contextlib.ExitStack() as stack:
 
         def start(*options: str, **variables: str) -> tuple[str, dict[str, str]]:
+            folder = stack.enter_context(_folder())
             environment = {**stack.enter_context(_marked()), **variables}
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dfh-", dir="/tmp"))
-            return _start_head(environment, Path(folder), *options), environment
+            return _start_head(environment, folder, *options), environment
 
         yield start
 
@@ -146,10 +160,10 @@ def start_head() -> Iterator[Callable[..., tuple[str, dict[str, str]]]]:
 @pytest.fixture
 def marked_environment() -> Iterator[dict[str, str]]:
     """For a process that starts Ray by itself, and must end all of it; what it leaves behind fails the test."""
-    with _marked() as environment, tempfile.TemporaryDirectory(prefix="dfh-", dir="/tmp") as folder:
-        yield {**environment, "RAY_TMPDIR": folder}
+    with _folder() as folder, _marked() as environment:
+        yield {**environment, "RAY_TMPDIR": str(folder)}
         left = _members(environment)
-        psutil.wait_procs(left, timeout=20)
+        psutil.wait_procs(left, timeout=60)
         assert not [p for p in left if p.is_running()], f"processes were left behind: {left}"
 
 
@@ -167,11 +181,29 @@ def _marked() -> Iterator[dict[str, str]]:
     try:
         yield environment
     finally:
-        members = _members(environment)
-        for process in members:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(members, timeout=10)
+        until = time.monotonic() + 60.0
+        # Again, for those that were being forked.
+        while (members := _members(environment)) and time.monotonic() < until:
+            for process in members:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(members, timeout=10)
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A short path for Ray's files. To be entered before ``_marked``: whoever writes there is ended first."""
+    with tempfile.TemporaryDirectory(prefix="dfh-", dir="/tmp", ignore_cleanup_errors=True) as found:
+        yield Path(found)
+
+
+def _free_port() -> int:
+    """A port of loopback that nobody gets by chance before it is used: not one of those that systems give out."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 def _start_head(environment: dict[str, str], folder: Path, *options: str) -> str:
@@ -184,7 +216,7 @@ def _start_head(environment: dict[str, str], folder: Path, *options: str) -> str
         starter = subprocess.Popen(
             command, env=environment, start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
-    assert starter.wait(90) == 0, (folder / "start.log").read_text()
+    assert starter.wait(180) == 0, (folder / "start.log").read_text()
     return (folder / "ray_current_cluster").read_text().strip()
 
 

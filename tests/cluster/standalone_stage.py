@@ -27,9 +27,9 @@ from dfbatch.client.client import Client
 DFBATCH = Path(sys.executable).with_name("dfbatch")
 N_LOAD = 3_000
 N_QUICK = 40
-GRACE_S = 25.0
-ORPHANS_GRACE_S = 3.0
-LIMIT_S = 60.0
+GRACE_S = 90.0
+ORPHANS_GRACE_S = 12.0
+LIMIT_S = 150.0
 _pause = time.sleep
 
 
@@ -59,15 +59,22 @@ class Process:
         assert self.process.poll() is None, self.log.read_text()
         return {"ready": False, "workers": []}
 
-    def wait_ready(self) -> dict[str, Any]:
-        n = len(until(lambda: self.health()["workers"], "a health file"))
-        until(lambda: sum(w["ready"] for w in self.health()["workers"]) == n, "readiness")
-        return self.health()
+    def wait_ready(self, n_restarts: int = 0) -> dict[str, Any]:
+        """What it says of itself when all of its processes are ready, after so many restarts."""
+
+        def ready() -> dict[str, Any] | None:
+            found = self.health()
+            workers = found["workers"]
+            restarts = sum(worker["restarts"] for worker in workers)
+            return found if workers and all(w["ready"] for w in workers) and restarts >= n_restarts else None
+
+        found: dict[str, Any] = until(ready, "readiness")
+        return found
 
     def probe(self, path: str) -> int:
         url = next(line.split()[-3] for line in self.log.read_text().splitlines() if "Probes answer" in line)
         try:
-            with urllib.request.urlopen(url.replace("/livez", path), timeout=10) as answer:
+            with urllib.request.urlopen(url.replace("/livez", path), timeout=60) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -97,13 +104,18 @@ def worker(client: Client, folder: Path, *arguments: str) -> Iterator[Process]:
 
 
 def traced(folder: str, gate: str = "") -> Callable[[int], int]:
-    """A verifier that notes each item it has finished. Those from N_QUICK on wait at the gate, if there is one."""
+    """A verifier that notes each item it has finished. Those from N_QUICK on wait at the gate, if there is one.
+
+    Most of a load takes longer as long as there is no file `hurry` in the folder: it is under way until then.
+    """
+    n_brisk = N_LOAD // 3
 
     def run(item: int) -> int:
         import os
         import time
 
-        time.sleep(0.002)
+        is_brisk = item < n_brisk or os.path.exists(os.path.join(folder, "hurry"))
+        time.sleep(0.002 if is_brisk else 0.08)
         while gate and item >= 40 and not os.path.exists(gate):
             time.sleep(0.01)
         descriptor = os.open(os.path.join(folder, "trace"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -137,7 +149,7 @@ def serve(client: Client, process: Process) -> dict[str, Any]:
         "workers": sorted(set(batch.results()["worker_id"].to_pylist())),
         "other_counts": other.counts(),
         "shown": [[w["worker"], w["pid"], w["queues"]] for w in client.workers()],
-        "health": process.health(),
+        "health": process.wait_ready(),
         "probes": [process.probe("/livez"), process.probe("/readyz"), process.probe("/else")],
         "check": process.check(),
     }
@@ -148,11 +160,11 @@ def serve(client: Client, process: Process) -> dict[str, Any]:
 def crash(client: Client, process: Process) -> dict[str, Any]:
     """A process that dies is replaced under its name, and its item is charged."""
     batch = client.map(fatal, range(30), queue="mine").wait(LIMIT_S)
-    process.wait_ready()
+    health = process.wait_ready(n_restarts=2)
     return {
         "failed": [[row["job_index"], row["error_type"], row["worker_deaths"]] for row in batch.failures()],
         "counts": batch.counts(),
-        "health": process.health(),
+        "health": health,
     }
 
 
@@ -161,11 +173,19 @@ def drain(client: Client, process: Process, folder: Path) -> dict[str, Any]:
     batch = client.map(traced(str(folder)), range(N_LOAD), queue="mine")
     until(lambda: batch.progress().done > N_LOAD // 5, "progress")
     end = process.end(signal.SIGTERM)
+    until(lambda: client.workers() == [], "that the manager knows of it")
     left = {"workers": client.workers(), "done": batch.progress().done, "file": process.health_file.exists()}
+    (folder / "hurry").touch()
     client.scale(0, 1)
     batch.wait(LIMIT_S)
-    client._session.call("scale", 0, 0)
+    empty_pool(client)
     return {"end": end, "left": left, "runs": runs(folder), "counts": batch.counts()}
+
+
+def empty_pool(client: Client) -> None:
+    """Nobody is there but whom the stage starts."""
+    client._session.call("scale", 0, 0)
+    until(lambda: client.workers() == [], "a pool without workers")
 
 
 def hurry(client: Client, process: Process, folder: Path) -> dict[str, Any]:
@@ -193,13 +213,12 @@ def orphans(client: Client, process: Process, folder: Path) -> dict[str, Any]:
     children = [psutil.Process(worker["pid"]) for worker in process.health()["workers"]]
     process.process.kill()
     process.process.wait()
-    begin = time.monotonic()
     until(lambda: not any(map(is_alive, children)), "the end of its processes")
-    took_s = time.monotonic() - begin
     until(lambda: client.workers() == [], "that the manager knows of it")
-    left = {"done": load.progress().done, "stuck": stuck.counts(), "took_s": took_s}
+    left = {"done": load.progress().done, "stuck": stuck.counts()}
     until(lambda: process.check() != 0, "a probe that fails")
     gate.touch()
+    (folder / "hurry").touch()
     client.scale(0, 1)
     return {
         "n_children": len(children),
@@ -224,10 +243,15 @@ def main(address: str, ledger: str, folder: Path) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     client = dfbatch.connect(address=address, storage_path=ledger, workers=(0, 1))
     try:
-        client._session.call("scale", 0, 0)
+        empty_pool(client)
+        manager = client._session.call("pid")
         with worker(client, folder / "one", "--queues", "mine", "--concurrency", "2") as process:
-            until(lambda: "Probes answer" in process.log.read_text(), "a port")
-            seen["early"] = [process.probe("/livez"), process.probe("/readyz")]
+            os.kill(manager, signal.SIGSTOP)  # who cannot reach the manager cannot be ready
+            try:
+                until(lambda: "Probes answer" in process.log.read_text(), "a port")
+                seen["early"] = [process.probe("/livez"), process.probe("/readyz")]
+            finally:
+                os.kill(manager, signal.SIGCONT)
             seen["begin"] = process.wait_ready()
             seen["serve"] = serve(client, process)
             seen["crash"] = crash(client, process)
@@ -235,8 +259,7 @@ def main(address: str, ledger: str, folder: Path) -> dict[str, Any]:
         with worker(client, folder / "two", "--name", "steady") as process:
             process.wait_ready()
             seen["hurry"] = hurry(client, process, folder / "two")
-        client._session.call("scale", 0, 0)
-        until(lambda: client.workers() == [], "a pool without workers")
+        empty_pool(client)
         grace = f"{ORPHANS_GRACE_S:g}"
         with worker(client, folder / "three", "--concurrency", "2", "--grace-s", grace) as process:
             process.wait_ready()

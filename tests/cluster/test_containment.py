@@ -10,6 +10,8 @@ from dfbatch.core.retry import Retry
 
 N = 2_000
 CAP_BYTES = 600 << 20
+TIMEOUT_S = 12.0
+"""An item that is merely paused with its machine takes no longer, nor does one that uses up the memory."""
 KILLERS: dict[int, tuple[str, str]] = {
     150: ("raise", "ValueError"),
     420: ("exit", "WorkerCrash"),
@@ -63,8 +65,8 @@ def test_every_item_that_harms_its_worker_is_one_dead_letter_and_all_others_succ
 
     # One try, and one death alone: each costs a new process, and those are not what is tested here.
     few: dict[str, Any] = {"retry": Retry(max_attempts=1), "max_worker_deaths": 1}
-    batch = client.map(verify, range(N), timeout_s=3.0, memory=CAP_BYTES, **few)
-    batch.wait(timeout=180)
+    batch = client.map(verify, range(N), timeout_s=TIMEOUT_S, memory=CAP_BYTES, **few)
+    batch.wait(timeout=400)
 
     rows: list[dict[str, Any]] = batch.results().to_arrow().to_pylist()
     assert [row["job_index"] for row in rows] == list(range(N)), "not one row a job"

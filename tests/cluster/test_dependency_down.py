@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections import defaultdict
@@ -13,66 +14,74 @@ from typing import Any
 
 import pytest
 
+from dfbatch.client.batch import Batch
 from dfbatch.client.client import Client
+from dfbatch.client.ledger_progress import batch_row
+from dfbatch.core.retry import Retry
 
-SLOW_S = 0.3
+SLOW_S = 1.0
 BREAKER = {"minimum_calls": 5, "window_calls": 10, "open_s": 0.5, "open_max_s": 1.0}
 CLOSED, OPEN, HALF_OPEN = "closed", "open", "half_open"
 
 
 class Scorer(BaseHTTPRequestHandler):
-    """Answers with the square of the number in the path, after a while if it is slow."""
+    """Answers with the square of the number in the path, so many times; from then on its trouble is as it is set."""
 
+    is_down = False
+    """It takes calls and hangs up. Its port stays its own: nobody else may get it meanwhile."""
     delay_s = 0.0
-    n_answers = 0
+    n_calls = 0
+    trouble_from = math.inf
+    counting = threading.Lock()
 
     def do_GET(self) -> None:
-        time.sleep(type(self).delay_s)
+        mine = type(self)
+        with mine.counting:
+            mine.n_calls += 1
+            is_troubled = mine.n_calls > mine.trouble_from
+        if is_troubled and mine.is_down:
+            self.close_connection = True
+            return
+        time.sleep(mine.delay_s if is_troubled else 0.0)
         number = int(self.path.strip("/"))
         body = str(number * number).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-        type(self).n_answers += 1
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: it would flood the test's output."""
 
 
 class Service:
-    """The scorer on one port of loopback; it can be stopped, started again, and slowed."""
+    """The scorer on one port of loopback. What befalls it comes after a number of calls, in the middle of the work."""
 
     def __init__(self) -> None:
         self.handler = type("Handler", (Scorer,), {})
-        self._server: ThreadingHTTPServer | None = None
-        self.port = 0
-        self.start()
-
-    def start(self) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), self.handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
-    def stop(self) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+    def goes_down_after(self, n_calls: int) -> None:
+        self.handler.is_down, self.handler.trouble_from = True, n_calls
 
-    @property
-    def n_answers(self) -> int:
-        return int(self.handler.n_answers)
+    def slows_down_after(self, n_calls: int, seconds: float) -> None:
+        self.handler.delay_s, self.handler.trouble_from = seconds, n_calls
 
-    def slow_down(self, seconds: float) -> None:
-        self.handler.delay_s = seconds
+    def is_well_again(self) -> None:
+        self.handler.trouble_from = math.inf
+
+    def end(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 @pytest.fixture
 def service() -> Iterator[Service]:
     found = Service()
     yield found
-    found.stop()
+    found.end()
 
 
 class Scoring:
@@ -89,22 +98,19 @@ class Scoring:
         from urllib.request import urlopen
 
         time.sleep(0.004)
-        with urlopen(f"{self.url}/{item}", timeout=5.0) as answer:
+        with urlopen(f"{self.url}/{item}", timeout=60.0) as answer:
             return int(answer.read())
 
 
-def turns_of(client: Client, since: int) -> dict[str, list[dict[str, Any]]]:
-    """What ``events`` has about breakers after the row ``since``, by worker, in the order of the table."""
+def turns_of(client: Client, batch: Batch) -> dict[str, list[dict[str, Any]]]:
+    """What ``events`` has about breakers of the verifier of the batch, by worker, in the order of the table."""
+    verifier = batch_row(client._session.reader, batch.id)["verifier_fingerprint"]
     rows = client._session.reader.read("events").sort_by([("epoch", "ascending"), ("seq", "ascending")]).to_pylist()
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows[since:]:
-        if row["kind"] == "breaker":
-            found[row["worker_id"]].append({"at": row["at"], **json.loads(row["detail"])})
+    for row in rows:
+        if row["kind"] == "breaker" and (detail := json.loads(row["detail"]))["verifier"] == verifier:
+            found[row["worker_id"]].append({"at": row["at"], **detail})
     return found
-
-
-def n_events(client: Client) -> int:
-    return len(client._session.reader.read("events"))
 
 
 def assert_told_in_order(turns: list[dict[str, Any]], first_cause: str) -> None:
@@ -124,44 +130,59 @@ def breakers_of(client: Client) -> list[str]:
     return [b["state"] for worker in client.workers() for b in worker["breakers"] if b["name"] == "scorer"]
 
 
+def told_to_the_end(client: Client, batch: Batch, scoring: Callable[[int], Batch]) -> dict[str, list[dict[str, Any]]]:
+    """The turns of every worker whose breaker opened, each closed again. They are closed by calls, so there is work."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    deadline = time.monotonic() + 150
+    while not found or any(told[-1]["to"] != CLOSED for told in found.values()):
+        assert time.monotonic() < deadline, found
+        scoring(100).wait(200)
+        found = turns_of(client, batch)
+    return found
+
+
 def test_a_service_that_goes_down_costs_time_and_no_job(
     client: Client, service: Service, until: Callable[..., None]
 ) -> None:
-    before = n_events(client)
-    batch = client.map(Scoring, range(600), {"port": service.port, "policy": BREAKER})
-    until(lambda: service.n_answers > 60)
-    service.stop()
-    until(lambda: batch.status == "stalled", 30)
-    shown = batch.progress()
-    assert "'scorer'" in (shown.reason or "")
-    assert batch.id in str(client.health())
-    assert {w["state"] for w in client.workers() if w["breakers"]} <= {"breaker_open", "running"}
-    service.start()
-    assert batch.results(60).values() == [k * k for k in range(600)], "work did not resume by itself"
+    def scoring(n: int) -> Batch:
+        return client.map(Scoring, range(n), {"port": service.port, "policy": BREAKER}, retry=Retry(max_attempts=20))
+
+    service.goes_down_after(60)
+    batch = scoring(600)
+    seen: list[tuple[str, str]] = []
+
+    def is_stalled() -> bool:
+        shown = batch.progress()
+        seen.append((str(shown.status), shown.reason or ""))
+        return shown.status == "stalled"
+
+    until(is_stalled)
+    assert "'scorer'" in seen[-1][1]
+    until(lambda: batch.id in str(client.health()["stalled"]))
+    until(lambda: "breaker_open" in {w["state"] for w in client.workers()})  # between two probes
+    assert batch.counts().get("succeeded", 0) <= 60
+    service.is_well_again()
+    assert batch.results(200).values() == [k * k for k in range(600)], "work did not resume by itself"
     assert batch.counts() == {"succeeded": 600}
-    assert max(batch.results()["attempts"].to_pylist()) <= 2, "an item was charged for the outage again and again"
-    until(lambda: set(breakers_of(client)) == {CLOSED}, 30)
-    turns: dict[str, list[dict[str, Any]]] = {}
-
-    def all_told() -> bool:
-        turns.update(turns_of(client, before))
-        return len(turns) > 0 and all(told[-1]["to"] == CLOSED for told in turns.values())
-
-    until(all_told, 30)
-    for told in turns.values():
+    # Only what fails before a breaker opens is charged, on each of the two workers.
+    n_charged = sum(batch.results()["attempts"].to_pylist()) - 600
+    assert n_charged <= 2 * (BREAKER["minimum_calls"] - 1), "items were charged for the outage again and again"
+    for told in told_to_the_end(client, batch, scoring).values():
         assert_told_in_order(told, "too many calls failed")
 
 
 def test_a_service_that_gets_slow_is_given_a_rest_too(
     client: Client, service: Service, until: Callable[..., None]
 ) -> None:
-    before = n_events(client)
-    batch = client.map(Scoring, range(300), {"port": service.port, "policy": {**BREAKER, "slow_after_s": SLOW_S / 2}})
-    until(lambda: service.n_answers > 40)
-    service.slow_down(SLOW_S)
-    until(lambda: OPEN in breakers_of(client), 30)
-    service.slow_down(0.0)
-    assert batch.results(60).values() == [k * k for k in range(300)]
-    until(lambda: any(told[-1]["to"] == CLOSED for told in turns_of(client, before).values()), 30)
-    told = next(told for told in turns_of(client, before).values() if told[-1]["to"] == CLOSED)
-    assert_told_in_order(told, "too many calls were slow")
+    policy = {**BREAKER, "slow_after_s": SLOW_S / 2}
+
+    def scoring(n: int) -> Batch:
+        return client.map(Scoring, range(n), {"port": service.port, "policy": policy})
+
+    service.slows_down_after(40, SLOW_S)
+    batch = scoring(300)
+    until(lambda: OPEN in breakers_of(client))
+    service.is_well_again()
+    assert batch.results(200).values() == [k * k for k in range(300)]
+    for told in told_to_the_end(client, batch, scoring).values():
+        assert_told_in_order(told, "too many calls were slow")

@@ -27,11 +27,19 @@ def loud(item, ctx):
 
 os.environ["DFBATCH_PROGRESS"] = "off"
 with dfbatch.connect(storage_path=sys.argv[1], workers=(0, 1)) as client:
-    batch = client.map(loud, range(20)).wait(90)
-    logs = glob.glob(os.path.join(ray._private.worker._global_node.get_logs_dir_path(), "dfbatch-worker-*.log"))
-    records = [json.loads(line) for path in logs for line in open(path)]
-    found = {"batch": batch.id, "log": batch[3].log(), "records": records}
     import time
+    batch = client.map(loud, range(20)).wait(200)
+    folder = ray._private.worker._global_node.get_logs_dir_path()
+    end = time.monotonic() + 100
+    while True:  # what is said goes another way than the outcomes
+        lines = [line for path in glob.glob(os.path.join(folder, "dfbatch-worker-*.log")) for line in open(path)]
+        records = [json.loads(line) for line in lines if line.endswith("\\n")]
+        jobs = {record["job_id"] for record in records if "SAID" in record["message"]}
+        log = batch[3].log()
+        if (len(jobs) == 20 and "another logger" in log) or time.monotonic() > end:
+            break
+        time.sleep(0.05)
+    found = {"batch": batch.id, "log": log, "records": records}
     time.sleep(1.5)  # Ray copies what workers print a moment later, if it copies it
     client.shutdown()
 print(json.dumps(found))

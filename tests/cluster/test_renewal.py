@@ -35,7 +35,7 @@ def test_a_fresh_process_knows_which_dependency_is_down(
 
     client.scale(1, 1)
     until(lambda: len(client.workers()) == 1)
-    batch = client.map(verify, range(N), recycle_after_items=500).wait(120)
+    batch = client.map(verify, range(N), recycle_after_items=500).wait(300)
     client.scale(0, 2)
     assert batch.results().values() == list(range(N))
     ran = Counter(Path(runs).read_text().split())

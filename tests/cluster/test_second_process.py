@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dfbatch.client.client import Client
+from dfbatch.client.ledger_progress import batch_row
 from dfbatch.core.ids import parse_id
 
 READ_ONLY = """
@@ -35,9 +36,12 @@ assert "ray" not in sys.modules, "a read-only client needs no Ray"
 INTERRUPTED = """
 import sys, time, dfbatch
 client = dfbatch.connect(storage_path=sys.argv[1], workers=(0, 2))
+gate = sys.argv[2]
 def slow(x):
-    import time
-    time.sleep(0.01)
+    import os, time
+    time.sleep(0.005)
+    while x >= 500 and not os.path.exists(gate):
+        time.sleep(0.01)
     return x
 batch = client.map(slow, range(1000))
 while batch.progress().done < 100:
@@ -63,18 +67,20 @@ import sys, dfbatch
 client = dfbatch.connect(address=sys.argv[1], storage_path=sys.argv[2])
 batch = client.attach(sys.argv[3])
 assert not client.read_only
-batch.wait(100)
+batch.wait(200)
 print(batch.status, sum(batch.results().values()), client.map(len, ["abc"]).results().values())
 client.shutdown()
 """
 
 
 def test_a_second_process_reads_what_an_embedded_client_manages(
-    client: Client, python: Callable[..., subprocess.CompletedProcess[str]]
+    client: Client, python: Callable[..., subprocess.CompletedProcess[str]], until: Callable[..., None]
 ) -> None:
     """It attaches by id, reads the results, and is told both ways out when it wants to control."""
     batch = client.map(lambda x: x, range(100))
-    batch.wait(60)
+    batch.wait(200)
+    # The manager knows of the end a moment before the ledger, which is all that the other process has.
+    until(lambda: batch_row(client._session.reader, batch.id)["status"] == "succeeded")
     done = python(READ_ONLY, client.storage_path, batch.id)
     assert done.returncode == 0, done.stderr
     first, second, third = done.stdout.splitlines()
@@ -88,10 +94,9 @@ def test_a_killed_kernel_leaves_its_batches_paused_until_they_are_resumed(
     client: Client, tmp_path: Path, python: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     """Its committed work stays; the next connect shows `interrupted`, and resume=True finishes the rest."""
-    ledger = tmp_path / "ledger"
-    kernel = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, str(ledger)], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    ledger, gate = tmp_path / "ledger", tmp_path / "gate"
+    command = [sys.executable, "-c", INTERRUPTED, str(ledger), str(gate)]
+    kernel = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert kernel.stdout is not None
     batch_id = kernel.stdout.readline().strip()
     os.kill(kernel.pid, signal.SIGKILL)
@@ -104,9 +109,10 @@ def test_a_killed_kernel_leaves_its_batches_paused_until_they_are_resumed(
         batch_id,
     )
     assert (look.returncode, look.stdout.strip()) == (0, "paused interrupted True"), look.stderr
+    gate.touch()
     again = python(
         "import sys, dfbatch\nclient = dfbatch.connect(storage_path=sys.argv[1], workers=(0, 2), resume=True)\n"
-        "b = client.attach(sys.argv[2]).wait(60)\nr = b.results()\n"
+        "b = client.attach(sys.argv[2]).wait(200)\nr = b.results()\n"
         "print(b.status, r.values() == list(range(1000)), len(client._session.reader.read('results')))\n",
         ledger,
         batch_id,

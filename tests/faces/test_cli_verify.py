@@ -12,13 +12,35 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-_COMMAND = [sys.executable, "-c", "from dfbatch.cli.app import main; main()"]
+pytestmark = pytest.mark.timeout(500)
+_PLAIN = "from dfbatch.cli.app import main; main()"
+_HELD = f"""
+import threading
+from dfbatch.client.client import Client
+
+verify = Client.verify
+
+def held(client, *arguments, **options):
+    queue = client.queue("verification").pause()
+    batch = verify(client, *arguments, **options)
+    threading.Timer(4.0, queue.resume).start()
+    return batch
+
+Client.verify = held
+{_PLAIN}
+"""
+"""The work begins some time after the wait: of a batch that has ended before, a wait shows nothing."""
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path, code: str = _PLAIN) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"COLUMNS": "80", "NO_COLOR": "1"}
     return subprocess.run(
-        [*_COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=110, env=environment
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+        env=environment,
     )
 
 
@@ -39,6 +61,7 @@ def verified(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[su
     done = run(
         *("verify", folder, "--workers", "1", "--storage", out / "ledger", "--name", "two pictures"),
         *("--out", out / "results.parquet", "--report", out / "report.html"),
+        code=_HELD,
     )
     return done, out
 
