@@ -72,6 +72,10 @@ class PoolPort(Protocol):
         """Why no worker of this shape can ever be placed, with what the cluster has; None if one can."""
         ...
 
+    async def ending_of(self, worker: str, incarnation: str) -> str | None:
+        """What is known of how a process of one of its workers was ended; None if that tells nothing."""
+        ...
+
     def troubles(self) -> Mapping[str, str]:
         """Why nobody works, by the key of a shape; as of the last ``reconcile``."""
         ...

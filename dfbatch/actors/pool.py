@@ -15,6 +15,7 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayError
 
 from dfbatch.actors.cluster_view import ClusterWatch
+from dfbatch.actors.endings import ending_of
 from dfbatch.actors.manager_base import ManagerBase, ManagerConfig
 from dfbatch.actors.pool_members import Estates, Member, placed, who_leaves
 from dfbatch.actors.worker_actor import Parting, WorkerActor, WorkerConfig
@@ -82,6 +83,9 @@ class RayPool:
     async def lacks(self, shape: ResourceShape) -> str | None:
         view = await self._watch_cluster.fresh()
         return None if view is None else view.lacks(shape)
+
+    async def ending_of(self, worker: str, incarnation: str) -> str | None:
+        return await ending_of(incarnation) if worker in self._members else None
 
     def troubles(self) -> dict[str, str]:
         return self._troubles
@@ -251,7 +255,7 @@ class RayPool:
                 # The notice takes longer than a new process may need to say hello: it must not be taken for the dead.
                 dead = await _answer_of(named) or before
                 if dead is not None:
-                    self._died(name, str(error), dead)
+                    self._died(name, await ending_of(dead) or str(error), dead)
                 await asyncio.sleep(0.1)
                 continue
             except (ActorDiedError, RayError) as error:

@@ -12,7 +12,7 @@ from dfbatch.core.books import Worker
 from dfbatch.core.placement import Placed
 from dfbatch.core.pool_size import Limits, excess
 
-RETURN_S = 15.0
+RETURN_S = 30.0
 """A worker that died may come back within this time, and tell what it died of."""
 MOST_ESTATES = 64
 """Of one shape, left by workers whose places nobody has taken yet."""

@@ -120,3 +120,19 @@ def autoscaler_facts() -> tuple[bool, list[dict[str, float]]]:
     reply.ParseFromString(worker.gcs_client.get_cluster_resource_state())
     types |= {node.ray_node_type_name for node in reply.cluster_resource_state.node_states}
     return any(kind and not kind.startswith("node_") for kind in types), []
+
+
+def killed_for_memory(worker_id: str) -> str | None:
+    """What Ray wrote when it killed this process because its node ran low on memory; None if it did not kill it so."""
+    from ray import WorkerID
+    from ray._private.state import state
+    from ray.core.generated import common_pb2, gcs_pb2
+
+    accessor: Any = state._connect_and_get_accessor()
+    tables: Any = gcs_pb2
+    reasons: Any = common_pb2
+    found = accessor.get_worker_info(WorkerID.from_hex(worker_id))
+    row = tables.WorkerTableData.FromString(found) if found else None
+    if row is None or row.is_alive or row.exit_type != reasons.NODE_OUT_OF_MEMORY:
+        return None
+    return str(row.exit_detail)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import secrets
 import threading
 import time
 from dataclasses import dataclass
@@ -56,7 +55,7 @@ class WorkerActor:
 
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
-        self._incarnation = secrets.token_hex(6)
+        self._incarnation: str = ray.get_runtime_context().get_worker_id()  # by which Ray remembers how it ended
         self._ended = threading.Event()
         self._worker: Worker | None = None
         self._parting = Parting()

@@ -12,6 +12,7 @@ import pyarrow as pa
 from dfbatch.actors.breaker_book import turn_rows
 from dfbatch.actors.chunk_report import timed_out
 from dfbatch.actors.committer import Pending
+from dfbatch.actors.endings import last_death_of
 from dfbatch.actors.log_calls import LogCalls
 from dfbatch.actors.messages import (
     Beat,
@@ -48,13 +49,16 @@ class WorkerCalls(LogCalls):
         await self.ready_for_workers()
         await self._know_types(message.outcomes)
         uris = await self._uris_of_hung(message)
+        death = await last_death_of(self.state.workers, message, self.pool)
         name = message.worker  # from here to the end nothing comes between
         known = self.state.workers.get(name)
         if known is None or known.incarnation != message.incarnation:
             self.durable_seq[name] = 0
             self.recalls.pop(name, None)
-        self.pids[name] = message.pid
+            self.wake(name)  # the kept calls of a process that is gone end, with nothing for it
+            self.wakes[name] = asyncio.Event()
         self.wakes.setdefault(name, asyncio.Event())
+        self.pids[name] = message.pid
         if self.drained.get(name) == message.incarnation:
             self.leaving.add(name)
         for outcomes in message.outcomes:
@@ -62,20 +66,9 @@ class WorkerCalls(LogCalls):
         if message.mark is not None and _hung(message):
             self._charge_timeout(name, message.mark, message.stack, uris)
         held = tuple(events.HeldLease(h.lease_id, h.batch_id, h.indices, h.generation, h.solo) for h in message.held)
-        effects = self.state.handle(
-            events.WorkerHello(
-                name,
-                message.incarnation,
-                message.shape,
-                message.queues,
-                message.node,
-                held,
-                message.mark,
-                death=message.death,
-                n_marked=message.n_marked,
-            ),
-            self.now(),
-        )
+        who = (name, message.incarnation, message.shape, message.queues, message.node)
+        met = events.WorkerHello(*who, held, message.mark, death=death, n_marked=message.n_marked)
+        effects = self.state.handle(met, self.now())
         self.perform(effects)
         self._see_breakers(name, message.incarnation, message.breakers)
         kept = next(e.kept for e in effects if isinstance(e, fx.LeaseVerdicts))
@@ -84,8 +77,8 @@ class WorkerCalls(LogCalls):
     async def exchange(self, message: Exchange) -> ExchangeReply:
         """Outcomes in, next chunk out. Parked while there is nothing to do and the worker holds nothing."""
         await self.ready_for_workers()
-        if not self._is_known(message.worker, message.incarnation, message.epoch):
-            return ExchangeReply(Control(self.state.epoch, say_hello=True))
+        if not self._is_known(message):
+            return ExchangeReply(self._control(message))
         self._keep_steps(message.steps)
         self.keep_logs(message.logs)
         self._see_breakers(message.worker, message.incarnation, message.breakers)
@@ -94,24 +87,24 @@ class WorkerCalls(LogCalls):
             self._take(message.worker, outcomes)
         chunk = None
         if message.want and message.worker not in self.leaving:
-            chunk = await self._next_chunk(message.worker)
+            chunk = await self._next_chunk(message)
             if chunk is None and message.idle and not message.outcomes:
-                chunk = await self._park(message.worker)
-        return ExchangeReply(self._control(message.worker), chunk, self._has_more_after(chunk))
+                chunk = await self._park(message)
+        return ExchangeReply(self._control(message), chunk, self._has_more_after(chunk))
 
     async def heartbeat(self, beat: Beat) -> Control:
         """A sign of life that renews leases; kept for up to ``KEEP_BEAT_S`` while the worker holds some."""
         await self.ready_for_workers()
-        if not self._is_known(beat.worker, beat.incarnation, beat.epoch):
-            return Control(self.state.epoch, say_hello=True)
+        if not self._is_known(beat):
+            return self._control(beat)
         self.beats[beat.worker] = beat
         self._keep_steps(beat.steps)
         self.keep_logs(beat.logs)
         self._see_breakers(beat.worker, beat.incarnation, beat.breakers)
         self.perform(self.state.handle(events.Heartbeat(beat.worker, beat.lease_ids, beat.draining), self.now()))
         if beat.lease_ids:
-            await self._until_called_back(beat.worker)
-        return self._control(beat.worker)
+            await self._until_called_back(beat)
+        return self._control(beat)
 
     async def hand_back(self, worker: str, lease_id: int) -> None:
         await self.ready_for_workers()
@@ -186,9 +179,10 @@ class WorkerCalls(LogCalls):
             index = np.array([mark[1]], np.int64)
             self._take(worker, timed_out(lease, desk.order, index, jobs.generation[index], stack, self.now(), uris))
 
-    def _is_known(self, worker: str, incarnation: str, epoch: int) -> bool:
-        known = self.state.workers.get(worker)
-        return known is not None and known.incarnation == incarnation and epoch == self.state.epoch
+    def _is_known(self, caller: Exchange | Beat) -> bool:
+        """False if it has to say hello first, or another process bears its name by now."""
+        known = self.state.workers.get(caller.worker)
+        return known is not None and known.incarnation == caller.incarnation and caller.epoch == self.state.epoch
 
     async def _know_types(self, reports: tuple[Outcomes, ...]) -> None:
         """What columns a recovered batch had is read from the ledger, once, before its next outcomes are taken."""
@@ -225,10 +219,11 @@ class WorkerCalls(LogCalls):
             # All of it was known already; the worker need not keep it. What came before may still be on its way.
             self.confirm_after_backlog(worker, outcomes.seq)
 
-    async def _next_chunk(self, worker: str) -> Chunk | None:
-        if self.committer.backlog_rows > MOST_BACKLOG_ROWS or self.status != "running":
+    async def _next_chunk(self, caller: Exchange) -> Chunk | None:
+        """Leased to the process that called. While a kept call waited, another may have taken its place."""
+        if self.committer.backlog_rows > MOST_BACKLOG_ROWS or self.status != "running" or not self._is_known(caller):
             return None
-        effects = self.state.handle(events.LeaseRequested(worker), self.now())
+        effects = self.state.handle(events.LeaseRequested(caller.worker), self.now())
         self.perform(effects)
         granted = next((e for e in effects if isinstance(e, fx.Granted)), None)
         if granted is None:
@@ -239,19 +234,18 @@ class WorkerCalls(LogCalls):
         try:
             table = await asyncio.get_running_loop().run_in_executor(self.readers, desk.payload.slice, lease.indices)
         except Exception as error:
-            self.perform(self.state.handle(events.HandedBack(worker, lease.lease_id), self.now()))
+            self.perform(self.state.handle(events.HandedBack(caller.worker, lease.lease_id), self.now()))
             raise ManagerRecovering(1.0, f"the items of batch {lease.batch_id} cannot be read: {error}") from error
         return Chunk(
             lease.lease_id, desk.order, table, lease.indices, granted.generation, attempts, lease.solo, LEASE_TERM_S
         )
 
-    async def _until_called_back(self, worker: str) -> None:
+    async def _until_called_back(self, beat: Beat) -> None:
         """Keep the heartbeat of a busy worker for a while: its answer is the quickest way to reach it."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + KEEP_BEAT_S
+        loop, worker = asyncio.get_running_loop(), beat.worker
+        until, wake = loop.time() + KEEP_BEAT_S, self.wakes.get(worker)
         while self.status == "running" and worker not in self.leaving and not self.recalls.get(worker):
-            wake = self.wakes.get(worker)
-            if wake is None or loop.time() >= until:
+            if wake is None or loop.time() >= until or not self._is_known(beat):
                 return
             wake.clear()
             with contextlib.suppress(TimeoutError):
@@ -263,13 +257,12 @@ class WorkerCalls(LogCalls):
             return True
         return any(batch.finished_as is None and batch.has_ready_work() for batch in self.state.batches.values())
 
-    async def _park(self, worker: str) -> Chunk | None:
+    async def _park(self, message: Exchange) -> Chunk | None:
         """Wait for work, news, or the end of patience; with a manager that stops, for its end."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + PARK_S
-        wake = self.wakes[worker]
+        loop, worker = asyncio.get_running_loop(), message.worker
+        until, wake = loop.time() + PARK_S, self.wakes[worker]
         durable = self.durable_seq.get(worker, 0)
-        while self.status in ("running", "stopping") and worker not in self.leaving and worker in self.wakes:
+        while self.status in ("running", "stopping") and worker not in self.leaving and self._is_known(message):
             wake.clear()
             try:
                 await asyncio.wait_for(wake.wait(), max(0.0, until - loop.time()))
@@ -277,12 +270,15 @@ class WorkerCalls(LogCalls):
                 return None
             if self.recalls.get(worker) or self.durable_seq.get(worker, 0) != durable:
                 return None
-            chunk = await self._next_chunk(worker)
+            chunk = await self._next_chunk(message)
             if chunk is not None:
                 return chunk
         return None
 
-    def _control(self, worker: str) -> Control:
+    def _control(self, caller: Exchange | Beat) -> Control:
+        worker = caller.worker
+        if not self._is_known(caller):
+            return Control(self.state.epoch, say_hello=True)
         return Control(
             self.state.epoch,
             self.durable_seq.get(worker, 0),

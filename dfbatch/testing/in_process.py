@@ -64,6 +64,9 @@ class ThreadPool:
         """A thread runs work of any shape: code for a GPU is tested without one."""
         return None
 
+    async def ending_of(self, worker: str, incarnation: str) -> str | None:
+        return None
+
     def troubles(self) -> Mapping[str, str]:
         return {}
 
