@@ -39,6 +39,8 @@ from dfbatch.actors.ray_link import RayLink  # noqa: E402
 OBJECT_STORE_BYTES = 512 << 20
 REACH_S = 60.0
 """A killed manager on a busy machine needs half a minute to be back."""
+REMOVING_S = 10.0
+"""Files of a Ray that has been ended are left behind if they cannot be removed for so long."""
 _PERMANENT = ("LedgerTooNew", "StorageInUse", "StorageUnusable", "LedgerCorrupt")
 
 
@@ -56,7 +58,17 @@ class RaySession:
         if self.mode == "embedded":
             ray.shutdown()
             if self.temp_dir is not None:
-                shutil.rmtree(self.temp_dir, ignore_errors=True)
+                remove_folder(self.temp_dir)
+
+
+def remove_folder(path: str) -> None:
+    """Again and again for a moment: processes of Ray that are about to end may still write there."""
+    until = time.monotonic() + REMOVING_S
+    while True:
+        shutil.rmtree(path, ignore_errors=True)
+        if not os.path.exists(path) or time.monotonic() > until:
+            return
+        time.sleep(0.05)
 
 
 def reach(address: str | None, n_cpus: int | None = None) -> RaySession:

@@ -22,8 +22,11 @@ from dfbatch.errors import UnknownId
 
 LEASE_TERM_S = 60.0
 """Longer than a manager takes to come back, so that its restart expires nobody."""
-MARK_GRACE_S = 8.0
-"""How long the leases of a dead worker wait for its next incarnation to say where it died."""
+MARK_GRACE_S = 30.0
+"""How long the leases of a dead worker wait for its next incarnation to say where it died.
+
+On a busy machine a process of Ray takes 20 s to start; without its word a hang or a memory limit goes down as a crash.
+"""
 FINISHED_KEPT = 1_000
 """Ended batches whose columns stay in memory; older ones are read from the ledger."""
 FINISHED_JOBS_KEPT = 4_000_000

@@ -34,8 +34,8 @@ from dfbatch.errors import DfbatchError
 N_DRIVERS = 4
 SIZES = {"item": 5_000, "bulk": 20_000}
 FIRE_S = 30.0
-"""Kills go on for so long, or until all work is done."""
-LIMIT_S = 170.0
+"""Kills go on for so long, and until there were enough; drivers that have nothing left to do wait for that."""
+LIMIT_S = 500.0
 LEAST_KILLS = {"manager": 1, "worker": 4, "driver": 3}
 MOST_KILLS_OF_A_DRIVER = 3
 OPTIONS: dict[str, Any] = {
@@ -92,7 +92,10 @@ def expected_value(kind: str, n: int) -> npt.NDArray[np.int64]:
 
 
 def drive(address: str, ledger: str, name: str) -> None:
-    """Submit one batch of each kind and wait. Started again after a kill, it submits under the same keys."""
+    """Submit one batch of each kind and wait. Started again after a kill, it submits under the same keys.
+
+    It ends when there were enough kills, however quick the machine is.
+    """
     client = dfbatch.connect(address=address, storage_path=ledger)
     batches = []
     for kind, verifier in (("item", check_item), ("bulk", CheckBulk)):
@@ -102,6 +105,13 @@ def drive(address: str, ledger: str, name: str) -> None:
         batches.append(batch)
     for batch in batches:
         batch.wait(LIMIT_S)
+    while not os.path.exists(enough_of(ledger)):
+        time.sleep(0.05)
+
+
+def enough_of(ledger: str) -> str:
+    """The file that says that there were enough kills."""
+    return f"{ledger}-enough"
 
 
 class Driver:
@@ -114,9 +124,11 @@ class Driver:
         self.n_submits = 0
         self._arguments = (address, ledger, name)
         self._rng = rng
+        self._reader: threading.Thread | None = None
         self.start()
 
     def start(self) -> None:
+        self.finish_reading()
         self.has_begun = False
         command = [sys.executable, "-W", "ignore", os.path.abspath(__file__), "driver", *self._arguments]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -144,9 +156,10 @@ class Driver:
         self.process.kill()
         return True
 
-    @property
-    def was_killed(self) -> bool:
-        return self.process.poll() == -signal.SIGKILL
+    def finish_reading(self) -> None:
+        """All that the process has printed is known; for one that has ended."""
+        if self._reader is not None:
+            self._reader.join()
 
     def end(self) -> None:
         self.process.kill()
@@ -165,17 +178,23 @@ class Fire:
         self._drivers = drivers
         self._rng = rng
         self._session_id = os.getsid(client._session.call("pid"))
+        self._n_in_a_row = 0
 
     def one(self) -> None:
         """Kill somebody; nothing happens if the chosen one is not there just now."""
         kind = self._rng.choices(("worker", "driver", "manager"), (64, 26, 10))[0]
+        if (short := self._short_of()) and self._rng.random() < 0.25:
+            kind = self._rng.choice(short)  # while there is work, on a quick machine too
         with contextlib.suppress(DfbatchError, ProcessLookupError):
             if {"worker": self._worker, "driver": self._driver, "manager": self._manager}[kind]():
                 self.kills[kind] += 1
 
     def is_enough(self) -> bool:
+        return not self._short_of()
+
+    def _short_of(self) -> list[str]:
         kills = {**self.kills, "driver": sum(driver.n_kills for driver in self._drivers)}
-        return all(kills.get(kind, 0) >= least for kind, least in LEAST_KILLS.items())
+        return [kind for kind, least in LEAST_KILLS.items() if kills.get(kind, 0) < least]
 
     def _worker(self) -> bool:
         pids = workers_of(self._session_id)
@@ -189,7 +208,12 @@ class Fire:
         return self._rng.choice(busy if busy and self._rng.random() < 0.8 else self._drivers).kill()
 
     def _manager(self) -> bool:
+        """One that recovers from a kill may be killed once more; then callers must get an answer before the next."""
+        self._n_in_a_row = 0 if self._ask("describe").status == "running" else self._n_in_a_row
+        if self._n_in_a_row >= 2:
+            return False
         os.kill(self._ask("pid"), signal.SIGKILL)
+        self._n_in_a_row += 1
         return True
 
     def _ask(self, method: str) -> Any:
@@ -217,7 +241,7 @@ def referee(address: str, ledger: str, seed: int) -> dict[str, Any]:
     drivers = [Driver(address, ledger, f"driver-{k}", random.Random(f"{seed}-{k}")) for k in range(N_DRIVERS)]
     try:
         fire = Fire(client, drivers, rng)
-        snapshots = fight(client, drivers, fire, rng, begin)
+        snapshots = fight(client, ledger, drivers, fire, rng, begin)
         kills = {**fire.kills, "driver": sum(driver.n_kills for driver in drivers)}
         found = judge(client, ledger, drivers, snapshots)
     finally:
@@ -228,7 +252,9 @@ def referee(address: str, ledger: str, seed: int) -> dict[str, Any]:
     return {"seed": seed, "kills": kills, "took_s": round(time.monotonic() - begin, 1), **found}
 
 
-def fight(client: Client, drivers: list[Driver], fire: Fire, rng: random.Random, begin: float) -> list[dict[str, Any]]:
+def fight(
+    client: Client, ledger: str, drivers: list[Driver], fire: Fire, rng: random.Random, begin: float
+) -> list[dict[str, Any]]:
     """Until every driver has ended by itself. Returns what was committed at some moments."""
     snapshots: list[dict[str, Any]] = []
     fire_until, next_kill = time.monotonic() + FIRE_S, 0.0
@@ -236,17 +262,22 @@ def fight(client: Client, drivers: list[Driver], fire: Fire, rng: random.Random,
         now = time.monotonic()
         assert now - begin < LIMIT_S, f"not done in time: {[d.process.poll() for d in drivers]}, {story(client)}"
         for driver in drivers:
-            if driver.was_killed:
+            code = driver.process.poll()
+            if code == -signal.SIGKILL:
                 driver.start()
-            elif driver.process.poll():
+            elif code:
                 assert driver.process.stderr is not None
                 raise AssertionError(f"{driver.name} failed: {driver.process.stderr.read()}")
         if now >= next_kill and (now < fire_until or not fire.is_enough()):
             fire.one()
             next_kill = time.monotonic() + rng.expovariate(1 / 0.9)
+        if fire.is_enough():
+            open(enough_of(ledger), "w").close()
         if not snapshots or now - snapshots[-1]["at"] > 4.0:
             snapshots.append({"at": now, "rows": client._session.reader.read("results", columns=KEYS)})
         time.sleep(0.05)
+    for driver in drivers:
+        driver.finish_reading()
     return snapshots
 
 
@@ -308,7 +339,8 @@ def judge_batch(client: Client, batch_id: str, kind: str, rows: pa.Table) -> Non
     values = table["output"].combine_chunks().field("value").to_pylist()
     expected = [int(v) if ok else None for v, ok in zip(expected_value(kind, n), good, strict=True)]
     assert values == expected, f"{batch_id} ({kind}): wrong values"
-    progress = client.attach(batch_id).progress()
+    # A manager that was killed right after the end of the batch finds it out once more.
+    progress = client.attach(batch_id).wait(60).progress()
     assert progress.status == "partial", progress
     assert (progress.counts["succeeded"], progress.counts["failed"]) == (int(good.sum()), int((~good).sum()))
 

@@ -6,11 +6,13 @@ import json
 import re
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+MANAGER, WORKER = r"dfbatch-manager:[0-9a-f]{10}", r"dfbatch-worker:[0-9a-f]{10}:\d+"
 STORY = """
 import json, sys
 import ray
@@ -18,7 +20,7 @@ import dfbatch
 
 client = dfbatch.connect(address=sys.argv[1], storage_path=sys.argv[2], workers=(1, 2))
 batch = client.map(lambda item: item, range(500))
-assert len(batch.results(timeout=60)) == 500
+assert len(batch.results(timeout=200)) == 500
 print(json.dumps({"ports": [node["MetricsExportPort"] for node in ray.nodes() if node["Alive"]]}), flush=True)
 sys.stdin.readline()
 client.shutdown()
@@ -39,18 +41,24 @@ def test_the_dashboard_shows_actors_by_name_and_prometheus_their_metrics(
         assert line, process.stderr.read()[-4000:]
         (port,) = json.loads(line)["ports"]
 
-        alive = [actor for actor in _actors(url) if actor["state"] == "ALIVE"]
-        names = sorted(actor["name"] for actor in alive)
-        assert re.fullmatch(r"dfbatch-manager:[0-9a-f]{10}", names[0])
-        assert re.fullmatch(r"dfbatch-worker:[0-9a-f]{10}:\d+", names[1])
-        shown = {actor["reprName"] for actor in _get(f"{url}/logical/actors")["data"]["actors"].values()}
-        assert set(names) <= shown, "the names that the pages of the dashboard show"
+        def names_are_right() -> bool:
+            """The books of the dashboard follow a moment later."""
+            names = sorted(actor["name"] for actor in _actors(url) if actor["state"] == "ALIVE")
+            return len(names) > 1 and all(re.fullmatch(*pair) for pair in zip((MANAGER, WORKER), names, strict=False))
+
+        until(names_are_right)
+        # The names that the pages of the dashboard show.
+        until(lambda: all(any(re.fullmatch(who, name) for name in _shown(url)) for who in (MANAGER, WORKER)))
 
         metrics = f"http://127.0.0.1:{port}/metrics"
-        until(lambda: "ray_dfbatch_" in _text(metrics), 60)
+        until(lambda: "ray_dfbatch_" in _text(metrics))
         process.stdin.write("\n")
         process.stdin.flush()
-        assert process.wait(60) == 0, process.stderr.read()[-4000:]
+        assert process.wait(200) == 0, process.stderr.read()[-4000:]
+
+
+def _shown(url: str) -> set[str]:
+    return {actor["reprName"] for actor in _get(f"{url}/logical/actors")["data"]["actors"].values()}
 
 
 def _actors(url: str) -> list[dict[str, Any]]:
@@ -63,5 +71,12 @@ def _get(url: str) -> Any:
 
 
 def _text(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=20) as answer:
-        return str(answer.read().decode())
+    """Asked again while nobody listens: what answers here is started after the node."""
+    deadline = time.monotonic() + 150
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            assert time.monotonic() < deadline, url
+            time.sleep(0.1)

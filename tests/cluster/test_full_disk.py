@@ -36,8 +36,7 @@ def value(item):
     return random.Random(item).randbytes(4000).hex()
 
 batch = client.map(bulky, range(n))
-until(lambda: client.health()["reason"], "health says that the disk is full")
-said["full"] = client.health()["reason"]
+said["full"] = until(lambda: client.health()["storage_refusing"], "health says that the disk is full")
 said["done when full"] = batch.progress().done
 until(lambda: all(w["leases"] == 0 for w in client.workers()), "leasing stops")
 at_rest = batch.progress().done
@@ -46,8 +45,7 @@ try:
     said["submit"] = "accepted"
 except dfbatch.DfbatchError as error:
     said["submit"] = [type(error).__name__, str(error)]
-until(lambda: client.health()["stalled"], "the batch is stalled")
-said["stalled"] = list(client.health()["stalled"].values())[0]
+said["stalled"] = list(until(lambda: client.health()["stalled"], "the batch is stalled").values())[0]
 said["nothing went on"] = batch.progress().done == at_rest
 said["backlog"] = client.health()["backlog_rows"]
 before = client._session.reader.read("results", columns=["job_index", "commit_id"])
@@ -56,15 +54,17 @@ os.truncate(ballast, os.path.getsize(ballast) - (12 << 20))
 until(lambda: not client.health()["reason"], "health says that there is room")
 until(lambda: batch.progress().done > at_rest, "work goes on")
 fill_up(ballast + "-2")
-until(lambda: client.health()["reason"], "health says that the disk is full again")
-os.kill(client._session.call("pid"), signal.SIGKILL)
+until(lambda: client.health()["storage_refusing"], "health says that the disk is full again")
+manager = client._session.call("pid")
+os.kill(manager, signal.SIGSTOP)  # it writes nothing more, and no other one comes, until the last byte is taken
 fill_up(ballast + "-2")
-until(lambda: one_try("health").get("status") == "recovering" and one_try("health").get("reason"), "it recovers")
-said["recovering"] = one_try("health")["reason"]
+os.kill(manager, signal.SIGKILL)
+fill_up(ballast + "-2")
+said["recovering"] = until(recovering, "it recovers")
 os.unlink(ballast)
 os.unlink(ballast + "-2")
 until(lambda: one_try("health").get("status") == "running", "it runs again")
-batch.wait(90)
+batch.wait(200)
 
 rows = client._session.reader.read("results")
 said["rows"] = rows["job_index"].to_pylist() == list(range(n))

@@ -28,7 +28,7 @@ class OnGpu:
 client = dfbatch.connect(address=sys.argv[1], storage_path=sys.argv[2], workers=(0, 2))
 plain = client.map(Plain, range(50))
 gpu = client.map(OnGpu, range(200))
-results = [batch.results(timeout=60).to_arrow() for batch in (plain, gpu)]
+results = [batch.results(timeout=200).to_arrow() for batch in (plain, gpu)]
 tables = [result["output"].to_pylist() for result in results]
 assert {row["resources"] for row in tables[0]} == {"{'CPU': 1.0}"}, tables[0][0]
 assert {row["resources"] for row in tables[1]} <= {"{'GPU': 1.0, 'CPU': 1.0}", "{'CPU': 1.0, 'GPU': 1.0}"}, tables[1][0]
@@ -58,7 +58,7 @@ def test_a_verifier_that_asks_for_a_gpu_gets_it_and_plain_work_does_not(
         [sys.executable, "-W", "ignore", "-c", STORY, address, str(tmp_path / "ledger")],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=400,
         check=False,
         env=environment,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 SCRIPT = """
@@ -14,8 +15,10 @@ from checks import Check
 
 client = dfbatch.connect(storage_path=sys.argv[1], workers=(0, 2))
 batch = client.map(Check, range(300), init={"add": 7}, name="from a job")
-values = batch.results(timeout=60).values()
-print("FOUND", json.dumps({"id": batch.id, "status": batch.status, "sum": sum(values), "client": repr(client)}))
+values = batch.results(timeout=200).values()
+found = {"id": batch.id, "status": batch.status, "sum": sum(values), "client": repr(client)}
+with open(sys.argv[2], "w") as file:
+    json.dump(found, file)
 """
 CHECKS = """
 class Check:
@@ -36,7 +39,7 @@ client.shutdown()
 
 
 def test_a_submitted_script_finds_its_cluster_and_its_batch_outlives_it(
-    dashboard: tuple[str, str, dict[str, str]], tmp_path: Path
+    dashboard: tuple[str, str, dict[str, str]], tmp_path: Path, until: Callable[..., None]
 ) -> None:
     """The script names no address. Once it has ended, another process meets the same manager and reads the results."""
     address, url, environment = dashboard
@@ -45,11 +48,14 @@ def test_a_submitted_script_finds_its_cluster_and_its_batch_outlives_it(
     (tmp_path / "job" / "checks.py").write_text(CHECKS)
     ledger = str(tmp_path / "ledger")
     ray = str(Path(sys.executable).with_name("ray"))
-    script = ["--working-dir", str(tmp_path / "job"), "--", sys.executable, "-W", "ignore", "script.py", ledger]
-    done = _run([ray, "job", "submit", "--address", url, *script], environment)
+    said = tmp_path / "found.json"  # what a job prints may come to `ray job submit` after its end, and be left out
+    submit = [ray, "job", "submit", "--address", url]
+    # The part of the dashboard that runs jobs is up some time after the node.
+    until(lambda: _run([*submit, "--", "true"], environment).returncode == 0)
+    script = ["--working-dir", str(tmp_path / "job"), "--", sys.executable, "-W", "ignore", "script.py", ledger, said]
+    done = _run([*submit, *map(str, script)], environment)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("FOUND ")]
-    found = json.loads(line.removeprefix("FOUND "))
+    found = json.loads(said.read_text())
     assert found["status"] == "succeeded"
     assert found["sum"] == sum(range(300)) + 300 * 7
     assert "cluster" in found["client"]
@@ -60,4 +66,4 @@ def test_a_submitted_script_finds_its_cluster_and_its_batch_outlives_it(
 
 
 def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, env=environment)

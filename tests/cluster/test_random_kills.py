@@ -9,7 +9,7 @@ import pytest
 SEED = 20260
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_random_kills_of_manager_workers_and_drivers_lose_and_double_nothing(
     random_kills: Callable[[int], None],
 ) -> None:

@@ -17,7 +17,7 @@ import dfbatch
 from dfbatch.client.client import Client
 
 N = 3_000
-LIMIT_S = 60.0
+LIMIT_S = 150.0
 NODE = {
     "node_ip_address": "127.0.0.1",
     "include_dashboard": False,
@@ -35,10 +35,12 @@ def until(condition: Callable[[], bool], what: str, client: Client) -> float:
     return round(time.monotonic() - begin, 2)
 
 
-def slow_double(item: int) -> int:
+def slow_double(item: int, hurry: str) -> int:
+    """Most items take longer as long as there is no file `hurry`: the work is under way until then."""
+    import os
     import time
 
-    time.sleep(0.002)
+    time.sleep(0.002 if item < 1_000 or os.path.exists(hurry) else 0.08)
     return 2 * item
 
 
@@ -57,24 +59,35 @@ def tell(folder: str) -> dict[str, Any]:
     far = cluster.add_node(**NODE, num_cpus=2, resources={"far": 1})
     client = dfbatch.connect(address=cluster.address, storage_path=folder + "/ledger", workers=(2, 3))
     try:
-        return play(client, lambda: cluster.remove_node(far, allow_graceful=False))
+        return play(client, folder + "/hurry", lambda: cluster.remove_node(far, allow_graceful=False))
     finally:
         client.shutdown()
         ray.shutdown()
         cluster.shutdown()
 
 
-def play(client: Client, kill_node: Callable[[], None]) -> dict[str, Any]:
-    batch = client.map(slow_double, range(N), name="spread")
+def play(client: Client, hurry: str, kill_node: Callable[[], None]) -> dict[str, Any]:
+    batch = client.map(lambda item: slow_double(item, hurry), range(N), name="spread")
     there = client.map(hold, range(1_000), resources={"far": 1}, name="there")
     until(lambda: batch.progress().done > N // 8 and there.progress().done > 0, "work on both nodes", client)
-    until(lambda: len(client.workers()) == 3, "three workers", client)
-    nodes = {worker["worker"]: (worker["shape"], worker["node"]) for worker in client.workers()}
+    nodes: dict[str, tuple[str, str]] = {}
 
+    def are_spread() -> bool:
+        nodes.clear()
+        nodes.update({worker["worker"]: (worker["shape"], worker["node"]) for worker in client.workers()})
+        plain = [node for shape, node in nodes.values() if shape == "default"]
+        return len(nodes) == 3 and len(plain) == len(set(plain)) == 2
+
+    until(are_spread, "three workers, plain ones on both nodes", client)
+    done_before = batch.progress().done
     kill_node()
+    open(hurry, "w").close()
+    stalled: list[str | None] = []
 
     def has_stalled() -> bool:
-        return there.progress().status == "stalled"
+        now = there.progress()
+        stalled[:] = [now.reason, client.health()["stalled"].get(there.id)]
+        return now.status == "stalled" and None not in stalled
 
     batch.wait(LIMIT_S)
     stalled_after_s = until(has_stalled, "the batch that only the dead node could run is stalled", client)
@@ -90,8 +103,9 @@ def play(client: Client, kill_node: Callable[[], None]) -> dict[str, Any]:
         "jobs": len({row["job_index"] for row in rows}),
         "statuses": Counter(row["status"] for row in rows),
         "values_ok": batch.results().values() == [2 * k for k in range(N)],
-        "stalled": there.progress().reason,
-        "stalled_in_health": client.health()["stalled"].get(there.id),
+        "done_before": done_before,
+        "stalled": stalled[0],
+        "stalled_in_health": stalled[1],
         "stalled_after_s": stalled_after_s,
         "refused": refused,
     }

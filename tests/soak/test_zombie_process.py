@@ -19,7 +19,7 @@ client = dfbatch.connect(storage_path=sys.argv[1], workers=(2, 2))
 gate = sys.argv[2]
 said = {}
 
-def until(condition, what, limit_s=30):
+def until(condition, what, limit_s=150):
     end = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < end, f"{what}: {client.workers()} {client.health()}"
@@ -38,12 +38,12 @@ until(lambda: batch.progress().done >= 500 and all(w["leases"] for w in client.w
 zombie = client.workers()[0]
 os.kill(zombie["pid"], signal.SIGSTOP)
 leases = lambda: {w["worker"]: w["leases"] for w in client.workers()}
-until(lambda: leases()[zombie["worker"]] == 0, "the lease is over", LEASE_TERM_S + 20)
+until(lambda: leases().get(zombie["worker"], 0) == 0, "the lease is over", LEASE_TERM_S + 150)
 open(gate, "w").close()
-batch.wait(90)
+batch.wait(200)
 os.kill(zombie["pid"], signal.SIGCONT)
 until(lambda: client.health()["duplicates_suppressed"] > 0, "its late outcomes are suppressed")
-until(lambda: next(w for w in client.workers() if w["worker"] == zombie["worker"])["seen_s_ago"] < 3, "it is back")
+until(lambda: any(w["worker"] == zombie["worker"] and w["seen_s_ago"] < 3 for w in client.workers()), "it is back")
 rows = client._session.reader.read("results")
 said["rows"] = rows["job_index"].to_pylist() == list(range(4000))
 said["values"] = batch.results().values() == list(range(4000))
@@ -53,13 +53,13 @@ print(json.dumps(said))
 """
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_stopped_worker_loses_its_lease_and_brings_nothing_twice(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", STORY, str(tmp_path / "ledger"), str(tmp_path / "gate")],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=850,
         check=False,
         env={**os.environ, "DFBATCH_PROGRESS": "off"},
     )
