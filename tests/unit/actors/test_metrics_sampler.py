@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from asyncio import run_coroutine_threadsafe
 
 import pyarrow as pa
@@ -22,9 +23,12 @@ pytestmark = pytest.mark.usefixtures("brisk")
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The managers of the test look at it a hundred times a second."""
+    """The managers of the test look at it a hundred times a second.
+
+    It begins at the present moment: upkeep, which goes by the clock of the machine, drops samples that are old.
+    """
     monkeypatch.setattr(manager_module, "TICK_S", 0.01)
-    return ManualClock()
+    return ManualClock(wall=time.time())
 
 
 @pytest.fixture
