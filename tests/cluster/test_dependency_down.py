@@ -131,14 +131,18 @@ def breakers_of(client: Client) -> list[str]:
 
 
 def told_to_the_end(client: Client, batch: Batch, scoring: Callable[[int], Batch]) -> dict[str, list[dict[str, Any]]]:
-    """The turns of every worker whose breaker opened, each closed again. They are closed by calls, so there is work."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    deadline = time.monotonic() + 150
-    while not found or any(told[-1]["to"] != CLOSED for told in found.values()):
+    """The turns of every worker whose breaker opened and is closed again, which takes calls: so there is work.
+
+    One is enough: which worker gets the work, and so closes its breaker, is a matter of chance.
+    """
+    deadline = time.monotonic() + 300
+    while True:
+        found = turns_of(client, batch)
+        closed = {worker: told for worker, told in found.items() if told[-1]["to"] == CLOSED}
+        if closed:
+            return closed
         assert time.monotonic() < deadline, found
         scoring(100).wait(200)
-        found = turns_of(client, batch)
-    return found
 
 
 def test_a_service_that_goes_down_costs_time_and_no_job(
