@@ -126,7 +126,7 @@ def written(batch, n):
 
 def test_only_the_rows_that_are_asked_for_are_waited_for(books):
     assert waits(books, longest_s=0.1)
-    assert waits(books, np.array([5]))
+    assert waits(books, np.array([5]), longest_s=0.1)
     assert not waits(books, np.array([3, 4]))
     assert not waits(books, np.array([2]), lambda batch: written(batch, 1))
 
