@@ -90,7 +90,7 @@ test: static
 	@$(PYTEST) $(TEST_FOLDERS)
 
 check: static
-	@$(PYTEST) tests/unit
+	@$(PYTEST) tests/unit -m "not integration"
 
 soak: $(DEV_READY)
 ifeq ($(SOAK_TESTS),)

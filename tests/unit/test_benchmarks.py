@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(file.stem for file in (ROOT / "benchmarks").glob("*.py"))
 WITH_COMMAND = (

@@ -20,6 +20,8 @@ from dfbatch.core.circuit_breaker import BreakerState
 from dfbatch.core.death import CONSTRUCTING
 from dfbatch.errors import InvalidInput
 
+pytestmark = pytest.mark.integration
+
 HUNG = "Timeout (0:00:01)!\nThread 0x1 (most recent call first):\n"
 EASY = {"minimum_calls": 1, "jitter": 0.0, "open_s": 20.0}
 

@@ -10,6 +10,8 @@ from dfbatch.actors.committer import Committer, Done, Pending
 from dfbatch.actors.outcome_rows import OutcomeRows
 from dfbatch.errors import CommitUnknown, LedgerFenced, StorageRefused, StorageUnusable
 
+pytestmark = pytest.mark.integration
+
 WAIT_S = 60.0
 
 

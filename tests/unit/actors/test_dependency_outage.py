@@ -12,6 +12,8 @@ from dfbatch.actors.breaker_book import MOST_ORDERS, BreakerBook
 from dfbatch.core import outcomes
 from dfbatch.errors import InvalidInput
 
+pytestmark = pytest.mark.integration
+
 WAIT_S = 60.0
 
 

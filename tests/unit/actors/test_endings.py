@@ -6,6 +6,8 @@ from dfbatch.actors.messages import Exchange, Hello
 from dfbatch.core.death import Death
 from dfbatch.version import __version__
 
+pytestmark = pytest.mark.integration
+
 RAYS_WORDS = "1 worker(s) were killed due to the node running low on memory. Memory on the node was 22.4GB / 23.5GB"
 OWN_WORD = Death(words="crashed (Segmentation fault)")
 

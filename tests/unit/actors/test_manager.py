@@ -20,6 +20,8 @@ from dfbatch.ledger.disk import Disk
 from dfbatch.ledger.item_codec import encode_items
 from dfbatch.version import __version__
 
+pytestmark = pytest.mark.integration
+
 WAIT_S = 60.0
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from dfbatch.actors.memory_limit import EXIT_CODE, MemoryLimit
 
+pytestmark = pytest.mark.integration
+
 SETUP = """
 import mmap, sys, threading, time
 from pathlib import Path

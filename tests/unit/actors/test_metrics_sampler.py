@@ -18,7 +18,7 @@ from dfbatch.ledger.storage import open_storage
 from dfbatch.testing import InProcess, ManualClock
 
 WAIT_S = 60.0
-pytestmark = pytest.mark.usefixtures("brisk")
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("brisk")]
 
 
 @pytest.fixture

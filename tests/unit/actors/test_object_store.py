@@ -11,7 +11,7 @@ from dfbatch.ledger.storage import open_storage
 from dfbatch.testing import InProcess
 
 WAIT_S = 60.0
-pytestmark = pytest.mark.usefixtures("brisk")
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("brisk")]
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from dfbatch.actors.output_rows import output_table, vector_output
 from dfbatch.errors import OutputInvalid
 
+pytestmark = pytest.mark.integration
+
 
 def column(values):
     table, errors = output_table(values)

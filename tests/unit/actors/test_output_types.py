@@ -18,7 +18,7 @@ from dfbatch.core.error_class import ErrorClass
 from dfbatch.core.states import BatchState
 from dfbatch.testing import InProcess
 
-pytestmark = pytest.mark.usefixtures("brisk")
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("brisk")]
 KINDS = (
     pa.int8(), pa.int64(), pa.float32(), pa.float64(), pa.bool_(), pa.string(), pa.binary(), pa.date32(),
     pa.timestamp("us", tz="UTC"), pa.decimal128(20, 0), pa.null(),

@@ -10,6 +10,8 @@ from dfbatch.actors.pool_members import MOST_ESTATES, Estates
 from dfbatch.core.circuit_breaker import BreakerPast, BreakerState
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 WAIT_S = 60.0
 OPEN = KeptBreaker("v1", "scorer", True, BreakerPast(BreakerState.OPEN, 130.0, 1, 1, "OSError: down"), {"open_s": 40.0})
 FORCED = KeptBreaker("v1", "other", True, BreakerPast(BreakerState.OPEN, float("inf"), 1, 1))

@@ -24,7 +24,7 @@ from dfbatch.errors import InvalidInput
 from dfbatch.testing import InProcess
 
 WAIT_S = 60.0
-pytestmark = pytest.mark.usefixtures("brisk")
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("brisk")]
 _seeds = itertools.count()
 
 

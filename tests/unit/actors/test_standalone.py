@@ -20,6 +20,8 @@ from dfbatch.actors.standalone_plan import RENEWED, StandalonePlan
 from dfbatch.actors.standalone_process import LONGEST_DELAY_S, restart_delay_s
 from dfbatch.errors import ConnectError, ManagerUnavailable
 
+pytestmark = pytest.mark.integration
+
 CHILD = """
 import json, os, sys, time
 plan = json.loads(sys.argv[1])

@@ -13,6 +13,8 @@ from dfbatch.actors.verifier_code import entry_point, load, pack
 from dfbatch.authenticity.authenticator import ContentAuthenticator
 from dfbatch.errors import InvalidInput, VerifierUnusable
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[3]
 
 

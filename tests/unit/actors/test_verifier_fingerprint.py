@@ -10,6 +10,8 @@ import pytest
 
 from dfbatch.actors.verifier_fingerprint import verifier_fingerprint
 
+pytestmark = pytest.mark.integration
+
 
 def is_installed(module):
     return module is not sys.modules.get(__name__) and module.__name__ != "dfbatch_test_cell"

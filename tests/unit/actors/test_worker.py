@@ -19,6 +19,8 @@ from dfbatch.core.breaker_seen import CONSTRUCTION
 from dfbatch.errors import ClientClosed, LedgerFenced, ManagerRecovering, ManagerUnavailable
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 WAIT_S = 60.0
 
 

@@ -8,6 +8,8 @@ from dfbatch.actors import worker_calls
 from dfbatch.actors.messages import Beat, Exchange, Hello
 from dfbatch.version import __version__
 
+pytestmark = pytest.mark.integration
+
 PATIENCE_S = 60.0
 
 

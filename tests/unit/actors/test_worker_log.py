@@ -15,6 +15,8 @@ from dfbatch.actors import log_format
 from dfbatch.actors.log_format import JsonLines, TextLines, log_handler
 from dfbatch.actors.worker_log import asked_level, log_file
 
+pytestmark = pytest.mark.integration
+
 SPEAKS = """
 import logging, sys, threading, time, warnings
 from pathlib import Path

@@ -20,6 +20,8 @@ from dfbatch.samples import SampleSet
 from dfbatch.samples.certificates import Identity, new_identity
 from dfbatch.samples.credentials import CredentialSigner, created
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def authenticator() -> ContentAuthenticator:

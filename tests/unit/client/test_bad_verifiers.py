@@ -13,6 +13,8 @@ import pytest
 import dfbatch
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 N = 20_000
 MANY = 2_000
 """More failed rows than the chunks under way when the first one failed are not explained by haste."""

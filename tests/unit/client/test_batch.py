@@ -14,6 +14,8 @@ from dfbatch.core.states import BatchState, JobState
 from dfbatch.errors import BatchFailed, InvalidInput, UnknownId
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 WAIT_S = 60.0
 
 

@@ -14,6 +14,8 @@ from dfbatch.core.states import BatchState
 from dfbatch.errors import ClientClosed, InvalidInput, InvalidType, KeyConflict, UnknownId
 from dfbatch.testing import InProcess, ManualClock
 
+pytestmark = pytest.mark.integration
+
 WAIT_S = 60.0
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 CELL = """
 class Check:
     def __init__(self, gate=None):

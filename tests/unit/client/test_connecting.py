@@ -18,6 +18,8 @@ from dfbatch.ledger.lock import MANAGER_FILE, LedgerLock, ManagerInfo
 from dfbatch.ledger.storage import open_storage
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 WAIT_S = 60.0
 
 

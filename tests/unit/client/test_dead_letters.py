@@ -13,6 +13,8 @@ from dfbatch.errors import ManagerUnavailable
 from dfbatch.ledger.reading import LedgerReader
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 QUICK = dfbatch.Retry(max_attempts=3, initial_s=0.0, jitter=0.0)
 
 

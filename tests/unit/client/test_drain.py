@@ -10,6 +10,8 @@ import pytest
 import dfbatch
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 N = 400
 
 

@@ -23,6 +23,8 @@ from dfbatch.core.states import BatchState
 from dfbatch.ledger.storage import open_storage
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 
 def double(x: int) -> int:
     return 2 * x

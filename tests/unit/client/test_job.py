@@ -11,6 +11,8 @@ from dfbatch.core.states import JobState
 from dfbatch.errors import InvalidInput, JobCancelled, JobError, JobExpired, JobFailed, UnknownId
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 WAIT_S = 60.0
 
 

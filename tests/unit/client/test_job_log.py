@@ -14,6 +14,8 @@ from dfbatch.core.retry import Retry
 from dfbatch.errors import InvalidInput, TransientError, UnknownId
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Client]:

@@ -22,6 +22,8 @@ from dfbatch.ledger.schemas import METRICS
 from dfbatch.ledger.storage import open_storage
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 WAIT_S = 60.0
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -21,6 +21,8 @@ from dfbatch.core.liveness import STALL_S
 from dfbatch.core.states import BatchState
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 
 def until(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
     deadline = time.monotonic() + limit_s

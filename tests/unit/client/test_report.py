@@ -12,6 +12,8 @@ from dfbatch.client.report import digest, write_report
 from dfbatch.client.results import Results
 from dfbatch.errors import InvalidInput, StorageRefused
 
+pytestmark = pytest.mark.integration
+
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 BAD = "\"'><script>alert(1)</script><img src=http://x.example/p onerror=alert(2)>"
 

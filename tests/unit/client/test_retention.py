@@ -11,6 +11,8 @@ import dfbatch
 from dfbatch.actors import manager, retention_calls
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):

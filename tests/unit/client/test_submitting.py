@@ -12,6 +12,8 @@ from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.storage import open_storage
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 WAIT_S = 60.0
 
 

@@ -9,6 +9,8 @@ from dfbatch.core.states import BatchState
 from dfbatch.errors import InvalidInput, JobFailed, MediaError
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 WAIT_S = 60.0
 
 

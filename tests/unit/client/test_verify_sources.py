@@ -21,6 +21,8 @@ from dfbatch.authenticity.media.limits import MediaLimits
 from dfbatch.core.states import BatchState, JobState
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 WAIT_S = 60
 
 

@@ -7,6 +7,8 @@ from dfbatch.client.waiting import FIRST_COMPLETED
 from dfbatch.errors import InvalidInput
 from dfbatch.testing import InProcess
 
+pytestmark = pytest.mark.integration
+
 WAIT_S = 60.0
 
 

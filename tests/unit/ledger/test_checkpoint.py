@@ -24,6 +24,8 @@ from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.snapshot import load_snapshot
 from dfbatch.ledger.writer import CommitGroup, LedgerWriter
 
+pytestmark = pytest.mark.integration
+
 A = "k3f2m9qa"
 
 

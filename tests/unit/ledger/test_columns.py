@@ -13,6 +13,8 @@ from dfbatch.ledger import columns
 from dfbatch.ledger.joining import latest_of, widest
 from dfbatch.ledger.schemas import inputs_schema, user_table_name
 
+pytestmark = pytest.mark.integration
+
 KEYS = st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(0, 5)), max_size=30)
 
 

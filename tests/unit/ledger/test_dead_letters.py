@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
+import pytest
 
 from dfbatch.ledger.dead_letters import (
     KEY_COLUMNS,
@@ -16,6 +17,8 @@ from dfbatch.ledger.dead_letters import (
     split_by_batch,
 )
 from dfbatch.ledger.stories import stories, story
+
+pytestmark = pytest.mark.integration
 
 A, B = "k3f2m9qa", "k3f2m9qb"
 AT = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)

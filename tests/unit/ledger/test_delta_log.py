@@ -10,6 +10,8 @@ from dfbatch.errors import LedgerCorrupt
 from dfbatch.ledger import delta_log
 from dfbatch.ledger.delta_log import DataFile, Entry
 
+pytestmark = pytest.mark.integration
+
 FILE = DataFile("0000010000000001-ab.parquet", 100, 7, 1_780_000_000_000, ("k3f2m9qa", "k3f2m9qc"), (3, 9))
 
 

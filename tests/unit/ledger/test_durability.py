@@ -14,6 +14,8 @@ from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.recovery import recover
 from dfbatch.ledger.writer import CommitGroup, LedgerWriter
 
+pytestmark = pytest.mark.integration
+
 A, B = "k3f2m9qa", "k3f2m9qb"
 INPUTS = "inputs_00000001"
 

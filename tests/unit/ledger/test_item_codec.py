@@ -19,6 +19,8 @@ from dfbatch.ledger.item_codec import (
     vector_table,
 )
 
+pytestmark = pytest.mark.integration
+
 SCALARS = (
     st.none()
     | st.booleans()

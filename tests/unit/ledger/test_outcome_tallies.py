@@ -11,6 +11,8 @@ from dfbatch.ledger import outcome_tallies
 from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.recovery import recover, recover_batches
 
+pytestmark = pytest.mark.integration
+
 A, B, C = "k3f2m9qa", "k3f2m9qb", "k3f2m9qc"
 
 

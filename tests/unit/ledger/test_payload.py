@@ -9,6 +9,8 @@ from dfbatch.ledger import payload as payload_module
 from dfbatch.ledger.payload import PayloadReader
 from dfbatch.ledger.payload_memory import PayloadMemory
 
+pytestmark = pytest.mark.integration
+
 A, B = "k3f2m9qa", "k3f2m9qb"
 
 

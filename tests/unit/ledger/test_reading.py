@@ -10,6 +10,8 @@ from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.schemas import TABLES
 from dfbatch.ledger.writer import CommitGroup
 
+pytestmark = pytest.mark.integration
+
 A, B = "k3f2m9qa", "k3f2m9qb"
 
 

@@ -16,6 +16,8 @@ from dfbatch.ledger.remote_storage import RemoteStorage
 from dfbatch.ledger.storage import open_storage
 from dfbatch.ledger.writer import CommitGroup, LedgerWriter
 
+pytestmark = pytest.mark.integration
+
 A, B = "k3f2m9qa", "k3f2m9qb"
 
 

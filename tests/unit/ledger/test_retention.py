@@ -16,6 +16,8 @@ from dfbatch.ledger.recovery import recover, recover_batches
 from dfbatch.ledger.retention import RetentionRule, due
 from dfbatch.ledger.writer import CommitGroup, LedgerWriter
 
+pytestmark = pytest.mark.integration
+
 A, B, C = "k3f2m9qa", "k3f2m9qb", "k3f2m9qc"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TABLES = ("jobs", "batches", "inputs_1", "attempts", "outputs_1", "results")

@@ -30,6 +30,8 @@ from dfbatch.ledger.reuse_index import (
 from dfbatch.ledger.reuse_rows import origin_rows, rows_from
 from dfbatch.ledger.reuse_update import update_index
 
+pytestmark = pytest.mark.integration
+
 WHO = "0123456789abcdef"
 BATCHES = ("aaaaaaaa", "bbbbbbbb", "cccccccc")
 

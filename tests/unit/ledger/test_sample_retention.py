@@ -11,6 +11,8 @@ from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.sample_retention import KEPT_S
 from dfbatch.ledger.writer import CommitGroup, LedgerWriter
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def writer(storage, clock, rows):

@@ -23,6 +23,8 @@ from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.schemas import TABLES
 from dfbatch.ledger.writer import CommitGroup, LedgerWriter
 
+pytestmark = pytest.mark.integration
+
 
 def test_opening_creates_every_table_and_the_marker(storage, clock):
     LedgerWriter.open(storage, clock=clock)

@@ -12,6 +12,8 @@ from dfbatch.samples import SampleSet
 from dfbatch.samples.forgeries import blur, copy_move, fill, resample, splice
 from dfbatch.samples.photographs import Album, Pixels, camera_exif, encode_jpeg
 
+pytestmark = pytest.mark.integration
+
 
 def _noise(height: int, width: int, seed: int) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)

@@ -16,6 +16,8 @@ from dfbatch.client.paths import expand_argument
 from dfbatch.errors import InvalidInput
 from dfbatch.samples import SampleSet, make_samples
 
+pytestmark = pytest.mark.integration
+
 UNSIGNED = ("photo", "odd", "forged", "declared", "video", "audio", "broken")
 
 

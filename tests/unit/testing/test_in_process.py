@@ -10,7 +10,7 @@ from dfbatch.errors import StorageInUse
 from dfbatch.testing import InProcess, ManualClock
 
 WAIT_S = 60.0
-pytestmark = pytest.mark.usefixtures("brisk")
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("brisk")]
 
 
 def test_a_user_can_test_a_verifier_in_three_lines(tmp_path):

@@ -18,6 +18,8 @@ from dfbatch.authenticity.findings import Finding, Verdict
 from dfbatch.authenticity.media.media import MediaKind
 from dfbatch.authenticity.verdict import judge
 
+pytestmark = pytest.mark.integration
+
 Name, Number, Dict, Array = (
     generic.NameObject,
     generic.NumberObject,

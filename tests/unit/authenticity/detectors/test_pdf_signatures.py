@@ -24,6 +24,8 @@ from dfbatch.authenticity.findings import Finding
 from dfbatch.authenticity.media.media import MediaKind
 from dfbatch.errors import InvalidInput
 
+pytestmark = pytest.mark.integration
+
 Examine = Callable[..., Finding]
 
 

@@ -25,6 +25,8 @@ from dfbatch.errors import (
     MediaUnsupported,
 )
 
+pytestmark = pytest.mark.integration
+
 LIMITS = MediaLimits()
 
 

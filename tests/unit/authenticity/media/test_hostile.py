@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.integration
+
 MOST_MIB = 320
 """More than the modules themselves take (120 MiB), far less than what each file would like to have."""
 MOST_S = 20

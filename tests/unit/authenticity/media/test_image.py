@@ -14,6 +14,8 @@ from dfbatch.authenticity.media.image import probe_image
 from dfbatch.authenticity.media.limits import DEFAULT_LIMITS, MediaLimits
 from dfbatch.errors import MediaError, MediaTooLong, MediaTooManyPixels, MediaTruncated, MediaUnreadable
 
+pytestmark = pytest.mark.integration
+
 TYPES = {
     "JPEG": "image/jpeg",
     "PNG": "image/png",

@@ -4,6 +4,8 @@ import pytest
 
 from dfbatch.authenticity.media.xmp import IPTC_EXTENSION, XMP_BASIC, XmpUnreadable, read_xmp
 
+pytestmark = pytest.mark.integration
+
 HEAD = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" '

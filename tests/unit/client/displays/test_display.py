@@ -16,6 +16,8 @@ from dfbatch.clock import ManualClock
 from dfbatch.core.progress import ProgressSnapshot
 from dfbatch.core.states import BatchState
 
+pytestmark = pytest.mark.integration
+
 RUNNING = ProgressSnapshot("k3f2m9qx", None, BatchState.RUNNING, 1000, {"succeeded": 400}, rate_per_s=50.0, eta_s=12.0)
 ENDED = replace(RUNNING, status=BatchState.SUCCEEDED, counts={"succeeded": 1000}, elapsed_s=20.0)
 STOPPED = replace(RUNNING, status=BatchState.FAILED, counts={"succeeded": 390, "failed": 10, "cancelled": 600})
