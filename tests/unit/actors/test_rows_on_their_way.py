@@ -17,6 +17,8 @@ from dfbatch.core.books import Books
 from dfbatch.core.instant import Instant
 from dfbatch.core.states import JobState
 
+pytestmark = pytest.mark.integration
+
 WAIT_S = 60.0
 NOW = Instant(1.7e9, 1000.0)
 

@@ -11,6 +11,8 @@ from dfbatch.samples import SampleSet
 from dfbatch.samples.broken import damaged_png, pixel_bomb
 from dfbatch.samples.photographs import Album
 
+pytestmark = pytest.mark.integration
+
 
 def test_the_truncated_jpeg_opens_but_does_not_load(made: SampleSet):
     with Image.open(made.path("broken-truncated.jpg")) as image, pytest.raises(OSError, match="truncated"):

@@ -11,6 +11,8 @@ from PIL import Image
 from dfbatch.samples import SampleSet
 from dfbatch.samples.credentials import broken_signature, moved_credentials
 
+pytestmark = pytest.mark.integration
+
 OFFLINE = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
 
 

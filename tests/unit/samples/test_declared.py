@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import pytest
 from PIL import Image
 
 from dfbatch.samples import SampleSet
+
+pytestmark = pytest.mark.integration
 
 
 def test_the_png_has_the_parameters_text_of_generation_tools(made: SampleSet):

@@ -17,6 +17,8 @@ from dfbatch.samples import SampleSet
 from dfbatch.samples.certificates import new_identity
 from dfbatch.samples.documents import altered, signed
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(autouse=True)
 def _quiet():

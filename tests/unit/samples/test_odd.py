@@ -6,6 +6,8 @@ from PIL import Image
 
 from dfbatch.samples import SampleSet
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize(
     ("file", "mode", "size", "frames"),

@@ -11,6 +11,8 @@ from dfbatch.errors import DfbatchError
 from dfbatch.samples import SampleSet
 from dfbatch.samples.photographs import Album, camera_exif, encode_jpeg
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize(("file", "name"), [("photo-china.jpg", "china.jpg"), ("photo-rocket.jpg", "rocket.jpg")])
 def test_untouched_photographs_are_the_bytes_their_package_ships(made: SampleSet, album: Album, file, name):

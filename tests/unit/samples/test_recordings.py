@@ -11,6 +11,8 @@ from dfbatch.samples import SampleSet
 from dfbatch.samples.photographs import Album
 from dfbatch.samples.recordings import panning_video, played_sound, spoken_sound, wav_bytes
 
+pytestmark = pytest.mark.integration
+
 
 def _frame_times(data: bytes) -> list[float]:
     with av.open(io.BytesIO(data)) as container:
