@@ -27,9 +27,13 @@ def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
+@cache
+def all_nodes() -> list[tuple[Path, ast.AST]]:
+    return [(path, node) for path in MODULES for node in ast.walk(parse(path))]
+
+
 def nodes(*kinds: type[ast.AST]) -> Iterator[tuple[Path, ast.AST]]:
-    for path in MODULES:
-        yield from ((path, node) for node in ast.walk(parse(path)) if isinstance(node, kinds))
+    return ((path, node) for path, node in all_nodes() if isinstance(node, kinds))
 
 
 def where(path: Path, node: ast.AST) -> str:

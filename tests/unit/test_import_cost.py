@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 LIMIT_S = 0.3
 TRIES = 3
 PATIENCE_S = 100

@@ -16,6 +16,8 @@ from dfbatch.actors.position_mark import PositionMark
 from dfbatch.actors.worker import Worker
 from dfbatch.errors import LedgerFenced, ManagerRecovering, ManagerUnavailable
 
+pytestmark = pytest.mark.integration
+
 JOB = ("k3f2m9qx", 3, 1)
 OTHER = ("k3f2m9qx", 4, 1)
 

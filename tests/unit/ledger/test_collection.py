@@ -13,6 +13,8 @@ from dfbatch.ledger import blobs
 from dfbatch.ledger.collection import COLLECT_EVERY_S, MARKS_FILE
 from dfbatch.ledger.writer import CommitGroup, LedgerWriter
 
+pytestmark = pytest.mark.integration
+
 A = "k3f2m9qa"
 DAY_S = 86_400.0
 

@@ -14,6 +14,8 @@ from dfbatch.ledger.local_storage import LocalStorage
 from dfbatch.ledger.lock import LedgerLock, is_locked_elsewhere, read_manager_info
 from dfbatch.ledger.storage import open_storage
 
+pytestmark = pytest.mark.integration
+
 
 def test_one_holder_at_a_time(storage):
     assert not is_locked_elsewhere(storage)

@@ -10,6 +10,8 @@ from dfbatch.ledger.reading import LedgerReader
 from dfbatch.ledger.recovery import recover
 from dfbatch.ledger.writer import CommitGroup, LedgerWriter
 
+pytestmark = pytest.mark.integration
+
 A, B, C = "k3f2m9qa", "k3f2m9qb", "k3f2m9qc"
 
 

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dfbatch.ledger.item_codec import encode_items
 from dfbatch.ledger.reuse_keys import first_equal, item_keys
+
+pytestmark = pytest.mark.integration
 
 
 def keys_of(items: list[Any], salt: str = "") -> list[bytes]:

@@ -16,6 +16,8 @@ from dfbatch.authenticity.findings import Finding
 from dfbatch.authenticity.media.media import MediaKind
 from dfbatch.errors import MediaError, MediaUnreadable
 
+pytestmark = pytest.mark.integration
+
 Examine = Callable[..., Finding]
 
 

@@ -15,6 +15,8 @@ from dfbatch.authenticity.media.opening import open_media
 from dfbatch.samples.certificates import Identity, new_identity
 from dfbatch.samples.credentials import CredentialSigner, broken_signature, created
 
+pytestmark = pytest.mark.integration
+
 PUBLISHED = Path(__file__).parents[4].parent / "shared" / "data" / "c2pa"
 # state without anchors, state with those of the test settings, failures
 EXPECTED: dict[str, tuple[str, str, list[str]]] = {

@@ -17,6 +17,8 @@ from dfbatch.authenticity.media.limits import MediaLimits
 from dfbatch.authenticity.media.pdf import probe_pdf
 from dfbatch.errors import MediaError, MediaTooLarge, MediaTooLong, MediaTruncated, MediaUnreadable
 
+pytestmark = pytest.mark.integration
+
 LIMITS = MediaLimits()
 
 
