@@ -50,7 +50,7 @@ class ControlCalls(SubmitCalls):
         self.perform(self.state.handle(events.BatchStopped(batch_id, stop), self.now()))
 
     async def cancel_job(self, batch_id: str, index: int) -> None:
-        """A waiting job becomes ``cancelled``; one that runs keeps the outcome it gets, but is not tried again.
+        """A job that was not begun becomes ``cancelled``; one that runs keeps its outcome, but is not tried again.
 
         Durable before it is carried out. Raises InvalidInput for a job that is not there; one that has ended stays.
         """

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from dfbatch.actors.messages import Chunk, Control, HeldChunk, Outcomes
 from dfbatch.actors.outbox import Outbox
+from dfbatch.core.recalls import JOBS_CANCELLED
 
 CAPACITY = 2
 """Chunks held at one time: the one that runs and the one fetched ahead."""
@@ -19,7 +20,7 @@ ASK_AGAIN_S = 0.25
 """With something to run, a manager that had nothing more is not asked again at once."""
 EARLY_KEPT = 64
 """Recalls of chunks that are not here yet, the newest."""
-PASSING = frozenset({"paused", "queue paused", "yield"})
+PASSING = frozenset({"paused", "queue paused", "yield", JOBS_CANCELLED})
 """Reasons of a recall that leave the item at hand alone; all others mean that its outcome is not wanted."""
 
 

@@ -102,7 +102,7 @@ class Job:
         return self.status is JobState.CANCELLED
 
     def cancel(self) -> None:
-        """A job that waits is cancelled; one that runs keeps its outcome."""
+        """A job that no worker has begun is cancelled; one that runs keeps its outcome."""
         self._session.call("cancel_job", self._batch_id, self._index)
 
     def progress(self) -> JobProgress:

@@ -21,6 +21,7 @@ from dfbatch.core.events import (
 )
 from dfbatch.core.instant import Instant
 from dfbatch.core.ready import Indices
+from dfbatch.core.recalls import recall_cancelled
 from dfbatch.core.states import FIRST_TERMINAL_CODE, JobState
 from dfbatch.core.submitting import check_length
 from dfbatch.errors import InvalidInput
@@ -52,17 +53,21 @@ def on_stopped(books: Books, event: BatchStopped, now: Instant) -> list[Effect]:
 
 
 def on_jobs_cancelled(books: Books, event: JobsCancelled, now: Instant) -> list[Effect]:
-    """Waiting jobs are cancelled at once; a leased one keeps the outcome it still gets, but is not tried again."""
+    """Waiting jobs are cancelled at once, and leased ones that were not begun when their workers answer.
+
+    One that runs keeps the outcome it still gets, but is not tried again.
+    """
     batch = books.batch(event.batch_id)
     _check_indices(event.batch_id, event.indices, len(batch.jobs))
     indices = np.unique(event.indices)
     states = batch.jobs.state[indices]
     waiting = (states == JobState.QUEUED.code) | (states == JobState.RETRYING.code)
-    batch.cancel_asked.update(indices[states == JobState.RUNNING.code].tolist())
+    leased = indices[states == JobState.RUNNING.code]
+    batch.cancel_asked.update(leased.tolist())
     reason = event.reason or BY_HANDLE
     effects = decide(books, batch, indices[waiting], JobState.CANCELLED, "", reason)
     books.place(batch, now)
-    return effects
+    return [*effects, *recall_cancelled(books, batch, leased)]
 
 
 def without_outcome(books: Books, batch_id: str, indices: Indices) -> Indices:

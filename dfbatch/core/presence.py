@@ -12,6 +12,7 @@ from dfbatch.core.instant import Instant
 from dfbatch.core.job_table import JobTable
 from dfbatch.core.leasing import open_lease, room_left, take_back
 from dfbatch.core.ready import Indices
+from dfbatch.core.recalls import JOBS_CANCELLED, holds_cancelled
 from dfbatch.core.solitude import is_taken, keep_node
 from dfbatch.core.states import JobState, WorkerState
 from dfbatch.core.suspicion import settle_death
@@ -40,6 +41,10 @@ def on_hello(books: Books, event: WorkerHello, now: Instant) -> list[Effect]:
     halted = tuple(held.lease_id for held in kept if _is_halted(books, held.batch_id))
     if halted:
         effects.append(Recall(event.worker, halted, "paused"))
+    # They were cancelled while nobody could tell the worker.
+    cut = tuple(held.lease_id for held in kept if holds_cancelled(books.batches[held.batch_id], held.indices))
+    if cut:
+        effects.append(Recall(event.worker, cut, JOBS_CANCELLED))
     return [*effects, WorkAvailable()]
 
 

@@ -354,7 +354,8 @@ def test_a_full_outbox_stops_the_fetching(make_chunk, runner):
 
 
 @pytest.mark.parametrize(
-    ("reason", "cancelled"), [("paused", False), ("yield", False), ("queue paused", False), ("Cancelled.", True)]
+    ("reason", "cancelled"),
+    [("paused", False), ("yield", False), ("queue paused", False), ("jobs cancelled", False), ("Cancelled.", True)],
 )
 def test_a_recall_concerns_the_rest_and_only_a_cancel_the_item_at_hand(make_chunk, reason, cancelled):
     work = HeldWork(threading.Event())

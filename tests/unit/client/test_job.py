@@ -103,6 +103,21 @@ def test_a_job_that_runs_keeps_its_outcome(client, gate):
     assert job.result(WAIT_S) == 9
 
 
+def test_a_job_that_a_worker_has_fetched_ahead_is_cancelled_before_the_item_at_hand_ends(ledger_path, gate):
+    """One worker, six jobs: chunks of two and of one. It is at the first of the first chunk."""
+    with InProcess(ledger_path, workers=1) as alone:
+        batch = alone.map(gate, range(6))
+        gate.await_items()
+        assert _when(batch[2].running, bool), "it is fetched ahead"
+        batch[2].cancel()
+        with pytest.raises(JobCancelled, match=r"Cancelled by its handle\."):
+            batch[2].result(WAIT_S)
+        assert batch[0].running()
+        gate.open()
+        assert batch.wait(WAIT_S).counts() == {"succeeded": 5, "cancelled": 1}
+        assert sorted(gate.seen) == [0, 1, 3, 4, 5], "what came back with it ran, each once"
+
+
 def test_a_job_expires_with_the_deadline_of_its_batch(client, gate):
     held = client.map(gate, [0, 1])
     gate.await_items(2)

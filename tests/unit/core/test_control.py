@@ -159,6 +159,44 @@ def test_a_running_job_that_was_cancelled_is_not_tried_again(driver: Any, what: 
     assert not batch.cancel_asked
 
 
+def test_what_was_fetched_ahead_of_cancelled_jobs_is_called_back_and_never_runs(driver: Any) -> None:
+    batch = driver.submit(8)
+    at_hand, ahead, other = driver.lease_of(3), driver.lease_of(3), driver.lease_of(1, "v")
+    called = driver.of_kind(Recall, driver.tell(events.JobsCancelled("b", array(1, 3, 4))))
+    assert called == [Recall("w", (at_hand.lease.lease_id, ahead.lease.lease_id), "jobs cancelled")]
+    driver.tell(events.HandedBack("w", ahead.lease.lease_id))
+    assert driver.states(batch)[3:6] == ["cancelled", "cancelled", "queued"]
+    driver.report(at_hand, only=[0])
+    driver.tell(events.HandedBack("w", at_hand.lease.lease_id))
+    assert driver.states(batch)[:3] == ["succeeded", "cancelled", "queued"]
+    assert not batch.jobs.attempts.any()
+    driver.report(other)
+    driver.work_off()
+    (ended,) = driver.of_kind(BatchEnded, driver.commit())
+    assert ended.counts == {"succeeded": 5, "cancelled": 3}
+
+
+def test_a_cancel_of_what_waits_calls_nothing_back(driver: Any) -> None:
+    driver.submit(4)
+    driver.lease_of(2)
+    assert not driver.of_kind(Recall, driver.tell(events.JobsCancelled("b", array(2, 3))))
+
+
+def test_a_chunk_with_a_cancelled_job_may_still_be_asked_to_make_way(driver: Any) -> None:
+    driver.submit(4)
+    granted = driver.lease_of(4)
+    driver.tell(events.JobsCancelled("b", array(1)))
+    assert granted.lease.recalled_at is None
+
+
+def test_jobs_of_a_batch_that_is_stopped_are_called_back_once(driver: Any, cancel: BatchStop) -> None:
+    """A second recall would say that the item at hand is still wanted."""
+    driver.submit(4)
+    driver.lease_of(2)
+    driver.tell(events.BatchStopped("b", cancel))
+    assert not driver.of_kind(Recall, driver.tell(events.JobsCancelled("b", array(0))))
+
+
 def test_jobs_that_are_not_there_cannot_be_cancelled(driver: Any) -> None:
     batch = driver.submit(3)
     for wrong in (array(0, 3), array(-1)):

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from dfbatch.core import control, ending, events, leasing, snapshots, solitude
+from dfbatch.core import control, ending, events, leasing, recalls, snapshots, solitude
 from dfbatch.core import effects as fx
 from dfbatch.core.batch import Batch, BatchSpec, BatchStop
 from dfbatch.core.breaker_seen import CONSTRUCTION, OWN, BreakerSeen
@@ -197,6 +197,7 @@ class World:
         self.arriving: dict[str, int] = {}
         self.yields: dict[int, str] = {}
         self.n_yields = 0
+        self.cut: dict[int, str] = {}
         self.workers: dict[str, SimWorker] = {}
         self.serial = itertools.count()
         self.served_at: dict[int, float] = {}
@@ -234,6 +235,8 @@ class World:
                 self.check_yield(effect)
                 self.yields |= dict.fromkeys(effect.lease_ids, effect.worker)
                 self.n_yields += 1
+            case fx.Recall(reason=recalls.JOBS_CANCELLED):
+                self.cut |= dict.fromkeys(effect.lease_ids, effect.worker)
             case fx.Note(kind="stopped"):
                 assert effect.batch_id is not None
                 self.note(effect.batch_id, "stopped", self.state.batches[effect.batch_id].stopping or CANCEL)
@@ -311,7 +314,7 @@ class World:
                     i: again for i, again in rows.report.charged.items() if again and position < torn
                 }
         self.rows.clear()
-        for forgotten in (self.seals_due, self.asked_to_seal, self.arriving, self.yields, self.waited):
+        for forgotten in (self.seals_due, self.asked_to_seal, self.arriving, self.yields, self.cut, self.waited):
             forgotten.clear()
         self.heard_of = dict.fromkeys(self.heard_of, self.now.mono)
         self.state = ManagerState(epoch=self.state.epoch + 1, rng=np.random.default_rng(8))
@@ -935,12 +938,20 @@ class ManagerMachine(RuleBasedStateMachine):
                 self.world.note(batch.batch_id, "priority", priority)
                 self.world.tell(events.PriorityChanged(batch.batch_id, priority))
             case "some jobs":
-                some = dice.some(np.arange(len(batch.jobs)))
-                some = control.without_outcome(self.state, batch.batch_id, some)
-                self.world.note(batch.batch_id, "jobs cancelled", some)
-                self.world.commit_all()
-                if batch.batch_id in self.state.batches:
-                    self.world.tell(events.JobsCancelled(batch.batch_id, some))
+                self.cancel_jobs(batch, dice.some(np.arange(len(batch.jobs))))
+
+    def cancel_jobs(self, batch: Batch, some: np.ndarray) -> np.ndarray:
+        """Durable before it is carried out. Returns those that are leased: whoever holds them hears of it."""
+        some = control.without_outcome(self.state, batch.batch_id, some)
+        self.world.note(batch.batch_id, "jobs cancelled", some)
+        self.world.commit_all()
+        if batch.batch_id not in self.state.batches:
+            return some[:0]
+        self.world.tell(events.JobsCancelled(batch.batch_id, some))
+        leased = np.asarray(some[batch.jobs.state[some] == JobState.RUNNING.code])
+        for lease_id in batch.jobs.lease[leased].tolist():
+            assert batch.stopping is not None or lease_id in self.world.cut, "what is not begun of it will run"
+        return leased
 
     def stop(self, batch: Batch) -> None:
         """Durable before it is carried out."""
@@ -1094,6 +1105,30 @@ class ManagerMachine(RuleBasedStateMachine):
                 del self.world.workers[sim.name]
                 self.world.tell(events.WorkerLeft(sim.name, sim.incarnation))
 
+    @rule(seed=SEEDS, ahead=st.booleans())
+    def cancel_some_of_what_is_held(self, seed: int, ahead: bool) -> None:
+        """Who holds it hands back what it has not begun: that was cancelled ends there, the rest waits as before."""
+        dice = Dice(seed)
+        sim = self.worker(dice)
+        while self.world.request(sim):
+            pass
+        for lease_id, held in list(sim.held.items()):
+            batch = self.state.batches.get(held.batch_id)
+            if batch is None or batch.finished_as is not None or lease_id not in self.state.leases:
+                continue
+            asked = set(self.cancel_jobs(batch, dice.some(np.array(sorted(held.left)))).tolist())
+            if not ahead:
+                self.world.report(sim, lease_id, {next(iter(held.left)): dice.one(*ERRORS)})
+            if lease_id not in self.state.leases:
+                continue
+            rest, charged = self.state.unanswered(self.state.leases[lease_id]), batch.jobs.attempts.copy()
+            sim.held.pop(lease_id, None)
+            self.world.tell(events.HandedBack(sim.name, lease_id))
+            assert (batch.jobs.attempts == charged).all(), "charged for what was not begun"
+            for index in rest.tolist() if batch.stopping is None else ():
+                state = JobState.of(int(batch.jobs.state[index]))
+                assert state is (JobState.CANCELLED if index in asked else JobState.QUEUED)
+
     @rule(seed=SEEDS, what=st.sampled_from(["open", "open", "half open", "closed", "forced", "outage", "outage"]))
     def break_circuit(self, seed: int, what: str) -> None:
         """A dependency of a verifier goes down for a worker, is probed, or comes back."""
@@ -1141,7 +1176,7 @@ class ManagerMachine(RuleBasedStateMachine):
     def make_way(self, seed: int) -> None:
         """Who was asked to makes room: it goes on with the item at hand and hands back what it has not begun."""
         dice = Dice(seed)
-        for lease_id, name in list(self.world.yields.items()):
+        for lease_id, name in [*self.world.yields.items(), *self.world.cut.items()]:
             sim = self.world.workers.get(name)
             if sim is None or not sim.met or name not in self.state.workers:  # forgotten, if it was silent
                 continue

@@ -169,6 +169,18 @@ def test_what_is_paused_is_adopted_and_called_back(second: Any, whole_queue: boo
     assert second.of_kind(Recall, effects) == [Recall("w", (OLD_LEASE,), "paused")]
 
 
+def test_what_was_cancelled_while_its_worker_could_not_be_told_is_called_back(second: Any) -> None:
+    batch = second.state.batches["b"]
+    second.tell(events.JobsCancelled("b", np.array([2])))
+    effects = second.hello(held=(held([1, 2]), held([3], OLD_LEASE + 1)))
+    assert second.of_kind(Recall, effects) == [Recall("w", (OLD_LEASE,), "jobs cancelled")]
+    second.tell(events.JobsCancelled("b", np.array([3])))
+    effects = second.hello(held=(held([1], OLD_LEASE), held([3], OLD_LEASE + 1)))
+    assert second.of_kind(Recall, effects) == [Recall("w", (OLD_LEASE + 1,), "jobs cancelled")]
+    second.tell(events.HandedBack("w", OLD_LEASE + 1))
+    assert second.states(batch)[1:4] == ["running", "cancelled", "cancelled"]
+
+
 # ---------------------------------------------------------------------- lost, and gone
 
 
