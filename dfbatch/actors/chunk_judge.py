@@ -32,14 +32,16 @@ class ChunkJudge:
         breakers.begin(verifier)
         self._before = breakers.so_far()
         self._held: list[Outcomes] = []
+        self._n_early = 0
 
     def sift(self, reports: Iterable[Outcomes]) -> Iterator[Outcomes]:
         """Reports as they may be sent on. ``reports`` must leave out jobs that are ``held``: they come at the end."""
         n_fine = n_rows = 0
         for report in reports:
-            self._watch(report)
-            n_rows += len(report.indices)
-            n_fine += int(np.count_nonzero(report.error_class == ErrorClass.NONE))
+            n_early = self._take_early()
+            self._watch(report, n_early)
+            n_rows += len(report.indices) + n_early
+            n_fine += int(np.count_nonzero(report.error_class == ErrorClass.NONE)) + n_early
             waits = _counted_rows(report)
             if not len(waits):
                 yield report
@@ -48,6 +50,10 @@ class ChunkJudge:
             rest = np.setdiff1d(np.arange(len(report.indices)), waits, assume_unique=True)
             if len(rest):
                 yield rows_of(report, rest)
+        if n_early := self._take_early():
+            self._breakers.observe(n_early, 0, "")
+            self._breakers.constructed(None)
+            n_rows, n_fine = n_rows + n_early, n_fine + n_early
         for report in self._held:
             yield self._judged(report)
         if n_rows and n_fine == n_rows:
@@ -57,14 +63,25 @@ class ChunkJudge:
         """Job indices that were run and wait for the judgement: no others may report them, nor give them up."""
         return np.concatenate([np.empty(0, np.int64), *(report.indices for report in self._held)])
 
-    def _watch(self, report: Outcomes) -> None:
+    def reported_early(self, n: int) -> None:
+        """So many items have succeeded and were reported by another thread. They count with the next report.
+
+        ``reports`` gives no report while that thread is at it.
+        """
+        self._n_early += n
+
+    def _take_early(self) -> int:
+        n_early, self._n_early = self._n_early, 0
+        return n_early
+
+    def _watch(self, report: Outcomes, n_early: int) -> None:
         """The verifier's own breaker looks on."""
         failed = np.isin(report.error_class, _OF_THE_VERIFIER)
         n_failed = int(np.count_nonzero(failed))
         text = ""
         if n_failed and report.failures is not None:
             text = str(report.failures.column("error_type")[0])
-        self._breakers.observe(len(report.indices) - n_failed, n_failed, text)
+        self._breakers.observe(len(report.indices) - n_failed + n_early, n_failed, text)
         unusable = bool((report.error_class == ErrorClass.VERIFIER_UNUSABLE).any())
         messages = report.failures.column("error_message") if report.failures is not None else [""]
         self._breakers.constructed(str(messages[0]) if unusable else None)

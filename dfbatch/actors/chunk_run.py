@@ -43,6 +43,10 @@ def carried_columns(chunk: Chunk) -> pa.Table:
     return pa.table(column.flatten(), names=[f.name for f in column.type])
 
 
+def _as_it_is(outcomes: Outcomes) -> Outcomes:
+    return outcomes
+
+
 class ChunkRun:
     """One chunk on one worker; ``ItemRun`` and ``VectorRun`` say how."""
 
@@ -55,6 +59,7 @@ class ChunkRun:
         is_recalled: Callable[[], bool],
         limit: TimeLimit,
         memory: MemoryLimit | None = None,
+        dress: Callable[[Outcomes], Outcomes] = _as_it_is,
     ) -> None:
         self.chunk = chunk
         self.verifier = verifier
@@ -63,6 +68,8 @@ class ChunkRun:
         self.is_recalled = is_recalled
         self.limit = limit
         self.memory = memory or MemoryLimit()
+        self.dress = dress
+        """What is added to each report before anybody gets it; from whichever thread makes the report."""
         retry = chunk.order.options.get("retry") or {}
         self._retry_on, self._give_up_on = tuple(retry.get("retry_on", ())), tuple(retry.get("give_up_on", ()))
 
@@ -70,7 +77,8 @@ class ChunkRun:
         """Reports with ``seq`` 0; the worker numbers them. Ends early when the lease is called back."""
         self.context.batch_id = self.chunk.order.batch_id
         try:
-            yield from self.run()
+            for outcomes in self.run():
+                yield self.dress(outcomes)
         finally:
             self.limit.ends()
             self.mark.clear()
@@ -79,9 +87,11 @@ class ChunkRun:
         """Overridden by those who know how."""
         yield from ()
 
-    def finished(self) -> Outcomes | None:
-        """What has succeeded and was not reported yet, asked by another thread. Overridden by those who keep some."""
-        return None
+    def report_finished(self, send: Callable[[Outcomes], None], item_s: float | None) -> None:
+        """Another thread sends what has succeeded and was not reported, if the item at hand takes that long already.
+
+        ``item_s`` None: the process is about to end, and this is the last occasion. Overridden by those who keep some.
+        """
 
     @property
     def items(self) -> Literal["value", "row"]:

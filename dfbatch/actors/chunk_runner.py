@@ -10,7 +10,7 @@ import numpy as np
 
 from dfbatch.actors.chunk_judge import ChunkJudge
 from dfbatch.actors.chunk_report import failed_outright
-from dfbatch.actors.chunk_run import ChunkRun, LoadedVerifier
+from dfbatch.actors.chunk_run import FLUSH_S, ChunkRun, LoadedVerifier
 from dfbatch.actors.context import JobContext
 from dfbatch.actors.held_work import HeldWork
 from dfbatch.actors.item_run import ItemRun
@@ -59,7 +59,7 @@ class ChunkRunner:
         breakers = self._breakers
         verifier = chunk.order.fingerprint or chunk.order.batch_id
         self._mark.begin(verifier, chunk.indices)
-        judge = ChunkJudge(breakers, verifier)
+        self._judge = judge = ChunkJudge(breakers, verifier)
         if breakers.tries_again:
             self._verifiers.forgive(chunk.order)
         reports = self._outcomes(chunk, judge, lambda: breakers.halted or self._work.is_recalled(chunk))
@@ -73,11 +73,30 @@ class ChunkRunner:
         limits = recycling_limits(order.options, order.memory_bytes)
         return self._recycling.after_chunk(order.fingerprint, len(chunk.indices), resident, *limits)
 
+    def report_finished(self, item_s: float = FLUSH_S) -> None:
+        """Report what has succeeded in the chunk at hand, if its present item takes long. From another thread.
+
+        Never waits: while too much is not durable yet it does nothing.
+        """
+        if not self._work.outbox.is_full:
+            self._report_finished(item_s)
+
     def rescue(self) -> None:
         """Report what the chunk at hand has achieved so far. From another thread, for a process about to end."""
-        finished = None if self._at_hand is None else self._at_hand.finished()
-        if finished is not None:
-            self._work.report(finished)
+        self._report_finished(None)
+
+    def _report_finished(self, item_s: float | None) -> None:
+        at_hand = self._at_hand
+        try:
+            if at_hand is not None:
+                at_hand.report_finished(self._report_early, item_s)
+        except Exception:
+            _logger.exception("What has succeeded could not be reported yet; it is when the item at hand has ended")
+
+    def _report_early(self, outcomes: Outcomes) -> None:
+        """The chunk does not end, and its judge sees no other report, before this has returned."""
+        self._judge.reported_early(len(outcomes.indices))
+        self._work.report_now(outcomes)
 
     def _outcomes(self, chunk: Chunk, judge: ChunkJudge, recalled: Callable[[], bool]) -> Iterator[Outcomes]:
         if recalled():
@@ -92,8 +111,8 @@ class ChunkRunner:
         limit = TimeLimit(chunk.order.timeout_s, self._stack_file)
         kind = VectorRun if verifier.vectorised else ItemRun
 
-        def run(part: Chunk, verifier: LoadedVerifier) -> Iterator[Outcomes]:
-            self._at_hand = kind(part, verifier, self._mark, self._context, recalled, limit, self._memory)
+        def run(part: Chunk, verifier: LoadedVerifier, *dress: Callable[[Outcomes], Outcomes]) -> Iterator[Outcomes]:
+            self._at_hand = kind(part, verifier, self._mark, self._context, recalled, limit, self._memory, *dress)
             return self._at_hand.outcomes()
 
         try:

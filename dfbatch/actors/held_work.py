@@ -75,6 +75,11 @@ class HeldWork:
         with self.condition:
             while self.outbox.is_full and not self._stopping.is_set():
                 self.condition.wait(timeout=1.0)
+            self.report_now(outcomes)
+
+    def report_now(self, outcomes: Outcomes) -> None:
+        """Send this, however much is not durable yet. From any thread."""
+        with self.condition:
             self.outbox.add(outcomes)
             self.condition.notify_all()
 

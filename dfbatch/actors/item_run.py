@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from dfbatch.actors.chunk_report import outcomes_of, value_tables
 from dfbatch.actors.chunk_run import FLUSH_S, ChunkRun
-from dfbatch.actors.failure import Failure
+from dfbatch.actors.item_tally import Tally
 from dfbatch.actors.messages import Outcomes
 from dfbatch.ledger.item_codec import items_from_table
-
-
-@dataclass(slots=True)
-class _Tally:
-    """Outcomes gathered since the last report; lists are aligned, one entry a job."""
-
-    positions: list[int] = field(default_factory=list)
-    starts: list[float] = field(default_factory=list)
-    ends: list[float] = field(default_factory=list)
-    values: list[Any] = field(default_factory=list)
-    failures: dict[int, Failure] = field(default_factory=dict)
 
 
 class ItemRun(ChunkRun):
     """Calls the verifier with one item after another."""
 
-    _tally = _Tally()
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self._tally = Tally()
+        self._reporting = threading.Lock()
+        """Held while a report is taken out of the tally, by another thread until it is sent."""
+
+    def outcomes(self) -> Iterator[Outcomes]:
+        """Once it has ended nothing more is reported from another thread."""
+        try:
+            yield from super().outcomes()
+        finally:
+            self._take()
 
     def run(self) -> Iterator[Outcomes]:
         items, attempts = self._items(), self.chunk.attempts.tolist()
-        tally, clock = _Tally(), time.perf_counter
-        self._tally = tally
+        tally, clock = self._tally, time.perf_counter
         flush_at = clock() + FLUSH_S
         cells, indices, context = self.mark.cells, self.chunk.indices.tolist(), self.context
         call = self.bound_call()
@@ -58,26 +58,32 @@ class ItemRun(ChunkRun):
             tally.ends.append(end)
             tally.values.append(value)
             if end >= flush_at:
-                yield self._report(tally)
-                self._tally = tally = _Tally()
-                flush_at = clock() + FLUSH_S
-        if tally.positions:
-            yield self._report(tally)
+                yield from self._reported(self._take())
+                tally, flush_at = self._tally, clock() + FLUSH_S
+        yield from self._reported(self._take())
 
-    def finished(self) -> Outcomes | None:
-        """Successes since the last report. Values are stored last, so their number is that of whole entries."""
-        tally = self._tally
-        whole = [k for k in range(len(tally.values)) if k not in tally.failures]
-        if not whole:
-            return None
-        return self._report(
-            _Tally(
-                [tally.positions[k] for k in whole],
-                [tally.starts[k] for k in whole],
-                [tally.ends[k] for k in whole],
-                [tally.values[k] for k in whole],
-            )
-        )
+    def report_finished(self, send: Callable[[Outcomes], None], item_s: float | None) -> None:
+        """Only successes: what failed may have to be judged with the whole chunk, by the thread that runs it."""
+        with self._reporting:
+            tally = self._tally
+            is_quick = item_s is not None and time.perf_counter() - self.context.begun < item_s
+            if is_quick or tally.n_seen == len(tally.values):
+                return
+            fine = tally.look(plain_only=item_s is not None)
+            _, _, errors = found = value_tables([tally.values[k] for k in fine])
+            if errors:
+                fine = [k for place, k in enumerate(fine) if place not in errors]
+                found = value_tables([tally.values[k] for k in fine])
+            if fine:
+                send(self.dress(self._outcomes(tally.part(fine), *found[:2])))
+                reported = set(fine)
+                tally.left = [k for k in tally.left if k not in reported]
+
+    def _take(self) -> Tally:
+        """What nobody has reported; the next items go into a new tally."""
+        with self._reporting:
+            taken, self._tally = self._tally, Tally()
+        return taken.rest()
 
     def _items(self) -> list[Any]:
         if self.chunk.order.kind != "verify":
@@ -89,17 +95,22 @@ class ItemRun(ChunkRun):
             for uri, blob, name in rows
         ]
 
-    def _report(self, tally: _Tally) -> Outcomes:
+    def _reported(self, tally: Tally) -> Iterator[Outcomes]:
+        """The report of these entries, if there are any."""
+        if tally.positions:
+            report, output, errors = value_tables(tally.values)
+            tally.failures.update({k: self.described(error) for k, error in errors.items()})
+            yield self._outcomes(tally, report, output)
+
+    def _outcomes(self, tally: Tally, report: pa.Table | None, output: pa.Table | None) -> Outcomes:
         starts, ends = np.array(tally.starts), np.array(tally.ends)
-        report, output, errors = value_tables(tally.values)
-        tally.failures.update({k: self.described(error) for k, error in errors.items()})
         return outcomes_of(
             self.chunk,
             np.array(tally.positions, np.int64),
             starts,
             ends - starts,
             tally.failures,
-            busy_s=float(ends[-1] - starts[0]),
+            busy_s=float(ends[-1] - starts[0]) if tally.busy_s is None else tally.busy_s,
             report=report,
             output=output,
             model_fingerprint=self.verifier.model_fingerprint,

@@ -29,7 +29,8 @@ from dfbatch.ledger.reuse_keys import item_keys
 MOST_RECENT = 1024
 """Own reports kept, for copies under another name that come before the index knows the first."""
 
-Run = Callable[[Chunk, LoadedVerifier], Iterator[Outcomes]]
+Run = Callable[[Chunk, LoadedVerifier, Callable[[Outcomes], Outcomes]], Iterator[Outcomes]]
+"""The last argument is applied to each report before anybody gets it."""
 
 
 class ReuseRun:
@@ -40,7 +41,7 @@ class ReuseRun:
         self._recent: OrderedDict[tuple[str, str | None, str], tuple[str, Report]] = OrderedDict()
 
     def outcomes(self, chunk: Chunk, verifier: LoadedVerifier, run: Run) -> Iterator[Outcomes]:
-        """As ``run(chunk, verifier)``, but without calling the verifier where its outcome is known."""
+        """What ``run`` gives for the chunk, but without calling the verifier where its outcome is known."""
         self._memory.begin(chunk.order.fingerprint, verifier.model_fingerprint)
         if chunk.order.kind == "verify":
             yield from self._media(chunk, verifier, run)
@@ -52,12 +53,7 @@ class ReuseRun:
     def _media(self, chunk: Chunk, verifier: LoadedVerifier, run: Run) -> Iterator[Outcomes]:
         who = (chunk.order.fingerprint, verifier.model_fingerprint)
         reader = _KnownMedia(verifier, chunk.order.batch_id, self._memory, self._recent, who)
-        for outcomes in run(chunk, replace(verifier, call=reader, takes_context=True)):
-            origins = [reader.origins.get(index) for index in outcomes.indices.tolist()]
-            if outcomes.report is not None and any(origins):
-                column = pa.array(origins, pa.string())
-                outcomes.report = outcomes.report.append_column("reused_from", column)
-            yield outcomes
+        yield from run(chunk, replace(verifier, call=reader, takes_context=True), reader.with_origins)
 
     # ------------------------------------------------------------------------------------ items
 
@@ -73,8 +69,8 @@ class ReuseRun:
         left = positions_left(len(keys), [positions for positions, _ in found])
         if not len(left):
             return
-        for outcomes in run(_part(chunk, left) if found else chunk, verifier):
-            yield _with_keys(outcomes, chunk, keys)
+        part = _part(chunk, left) if found else chunk
+        yield from run(part, verifier, lambda outcomes: _with_keys(outcomes, chunk, keys))
 
 
 class _KnownMedia:
@@ -113,6 +109,13 @@ class _KnownMedia:
         if len(self._recent) > MOST_RECENT:
             self._recent.popitem(last=False)
         return fresh
+
+    def with_origins(self, outcomes: Outcomes) -> Outcomes:
+        """Note beside each outcome that was copied whose it is."""
+        origins = [self.origins.get(index) for index in outcomes.indices.tolist()]
+        if outcomes.report is not None and any(origins):
+            outcomes.report = outcomes.report.append_column("reused_from", pa.array(origins, pa.string()))
+        return outcomes
 
     def _blob_of(self, location: str) -> str | None:
         """The SHA-256 of an item given by value, which is the name it is kept under."""

@@ -100,11 +100,9 @@ class Worker:
         self._breakers = self._context.breakers
         self._epoch = 0
         self._meeting = threading.Lock()
-        self._parked = False
+        self._parked = self._gone = self.failed = False
         self._stopping, self._ending, self._left = threading.Event(), threading.Event(), threading.Event()
         self._beat_at = time.monotonic()
-        self._gone = False
-        self.failed = False
         self.renewal: str | None = None
         """Why it leaves to make room for a fresh process, or None."""
         self._work = HeldWork(self._stopping)
@@ -249,6 +247,7 @@ class Worker:
         pause_s = HEARTBEAT_S
         while not self._ending.wait(pause_s):
             pause_s, self._beat_at = HEARTBEAT_S, time.monotonic()
+            self._runner.report_finished()
             beat = self._beat()
             try:
                 control = self._manager.heartbeat(beat)

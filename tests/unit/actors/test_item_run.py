@@ -1,11 +1,15 @@
 """A chunk run item by item."""
 
+import threading
 import time
+from collections import Counter, UserDict
 
 import numpy as np
 import pytest
 
 from dfbatch.actors import item_run
+from dfbatch.actors.item_run import ItemRun
+from dfbatch.actors.time_limit import TimeLimit
 from dfbatch.authenticity.findings import Provenance, Report, Verdict
 from dfbatch.core.error_class import ErrorClass
 from dfbatch.errors import BreakerOpen, TransientError
@@ -147,3 +151,126 @@ def test_reports_of_the_authenticator_go_into_the_results_themselves(runner, mak
     assert outcomes.output.column("output").to_pylist()[1] == {"mine": 1}
     (only,) = runner.run(judge, make_chunk(["a"]))
     assert only.output is None
+
+
+# ------------------------------------------------------------------- reports from another thread
+
+
+@pytest.fixture
+def watched(runner, make_chunk):
+    """Runs a chunk; at an item "slow" another thread reports what has succeeded. Gives its reports and the run's."""
+
+    def go(verifier, values, *, item_s=0.0, send=None, **more):
+        early = []
+
+        def call(item):
+            if item == "slow":
+                other = threading.Thread(target=run.report_finished, args=(send or early.append, item_s))
+                other.start()
+                other.join()
+            return verifier(item)
+
+        given = runner.mark, runner.context, runner.is_recalled, TimeLimit(None, None)
+        run = ItemRun(make_chunk(values, first=40), runner.load(call), *given, **more)
+        late = list(run.outcomes())
+        run.report_finished(early.append, 0.0)  # there is nothing more to say
+        return early, late
+
+    return go
+
+
+def test_quick_items_are_reported_while_a_slow_one_runs_and_failures_at_the_end(watched):
+    def picky(x):
+        return 1 / (x != "bad") and x
+
+    (early,), (late,) = watched(picky, ["a", "bad", "b", "slow", "c", "bad"])
+    assert early.indices.tolist() == [40, 42]
+    assert early.failures is None
+    assert outputs(early) == ["a", "b"]
+    assert late.indices.tolist() == [41, 43, 44, 45]
+    assert late.error_class.tolist() == [PERMANENT, NONE, NONE, PERMANENT]
+    assert outputs(late) == [None, "slow", "c", None]
+    assert late.failures.column("position").to_pylist() == [0, 3]
+    assert early.busy_s == pytest.approx(early.duration_s.sum())
+    assert late.busy_s == pytest.approx(late.duration_s.sum()), "the time of the others is not counted twice"
+
+
+def test_each_slow_item_lets_those_since_the_last_one_be_reported(watched):
+    early, (late,) = watched(lambda x: x, ["a", "slow", "b", "slow"])
+    assert [r.indices.tolist() for r in early] == [[40], [41, 42]]
+    assert late.indices.tolist() == [43]
+
+
+def test_while_the_item_at_hand_is_quick_no_other_thread_reports(watched):
+    early, (late,) = watched(lambda x: x, ["a", "slow", "b"], item_s=float("inf"))
+    assert early == []
+    assert late.indices.tolist() == [40, 41, 42]
+
+
+def test_what_fits_no_table_is_left_to_the_thread_that_runs(watched):
+    (early,), (late,) = watched(lambda x: object() if x == "odd" else x, ["a", "odd", "b", "slow"])
+    assert (early.indices.tolist(), outputs(early)) == ([40, 42], ["a", "b"])
+    assert late.indices.tolist() == [41, 43]
+    assert late.failures.column("error_type").to_pylist() == ["OutputInvalid"]
+
+
+def test_a_value_with_code_of_the_users_is_read_by_the_thread_that_runs_it(watched):
+    """It might wait for the item at hand, and the thread of the heartbeats with it."""
+    readers = []
+
+    class Mine(UserDict):
+        def __iter__(self):
+            readers.append(threading.current_thread())
+            return super().__iter__()
+
+    (early,), (late,) = watched(lambda x: Mine(value=x) if x == "mine" else x, ["a", "mine", "b", "slow"])
+    assert early.indices.tolist() == [40, 42]
+    assert (late.indices.tolist(), outputs(late)) == ([41, 43], ["mine", "slow"])
+    assert set(readers) == {threading.current_thread()}
+    (last,), (late,) = watched(lambda x: Mine(value=x), ["a", "slow"], item_s=None)
+    assert (outputs(last), outputs(late)) == (["a"], ["slow"]), "the process is about to end"
+
+
+def test_what_could_not_be_reported_early_is_reported_late(watched, monkeypatch):
+    def broken(outcomes):
+        raise AssertionError("dfbatch is broken")
+
+    monkeypatch.setattr(threading, "excepthook", lambda story: None)
+    early, (late,) = watched(lambda x: x, ["a", "b", "slow", "c"], send=broken)
+    assert early == []
+    assert late.indices.tolist() == [40, 41, 42, 43]
+
+
+def test_early_reports_are_dressed_as_the_others_are(watched):
+    def dress(outcomes):
+        outcomes.model_fingerprint = f"of {len(outcomes.indices)}"
+        return outcomes
+
+    (early,), (late,) = watched(lambda x: x, ["a", "b", "slow"], dress=dress)
+    assert (early.model_fingerprint, late.model_fingerprint) == ("of 2", "of 1")
+
+
+def test_however_two_threads_meet_each_item_is_reported_once(runner, make_chunk, monkeypatch):
+    monkeypatch.setattr(item_run, "FLUSH_S", 0.0005)
+    n, found, over = 5_000, [], threading.Event()
+    given = runner.mark, runner.context, runner.is_recalled, TimeLimit(None, None)
+    run = ItemRun(make_chunk(list(range(n))), runner.load(lambda x: 1 / (x % 7) and x), *given)
+
+    def report():
+        while not over.is_set():
+            run.report_finished(found.append, 0.0)
+
+    other = threading.Thread(target=report)
+    other.start()
+    try:
+        for outcomes in run.outcomes():
+            found.append(outcomes)
+    finally:
+        over.set()
+        other.join()
+    told = {}
+    for outcomes in found:
+        values = outputs(outcomes) if outcomes.output is not None else [None] * len(outcomes.indices)
+        told.update(zip(outcomes.indices.tolist(), values, strict=True))
+    assert Counter(i for r in found for i in r.indices.tolist()) == dict.fromkeys(range(n), 1)
+    assert told == {x: x if x % 7 else None for x in range(n)}

@@ -445,6 +445,23 @@ class TestDrain:
         assert [w["worker"] for w in one.client.workers()] == ["second"], "the first came back after its goodbye"
 
 
+# ---------------------------------------------------------------------------- quick items and a slow one
+
+
+def test_what_a_worker_has_done_is_known_while_it_is_at_a_slow_item(life, switch, start_worker, make_gate, until):
+    """The first chunk of 40 jobs are ten, of which the last one takes long."""
+    quick, slow = make_gate(is_open=True), make_gate()
+    switch.life = one = life(workers=(0, 0))
+    worker = start_worker(switch, "first")
+    batch = one.client.map(lambda x: slow(x) if x == 9 else quick(x), range(40))
+    slow.await_items()
+    until(lambda: batch.counts().get("succeeded") == 9)
+    assert worker._work.running.indices.tolist() == list(range(10))
+    slow.open()
+    assert batch.results(WAIT_S).values() == list(range(40))
+    assert sorted(quick.seen + slow.seen) == list(range(40))
+
+
 # -------------------------------------------------------------------------------------------------- renewal
 
 
