@@ -20,6 +20,7 @@ from benchmarks.report import Findings, Goal, Measurement, command
 from dfbatch.actors.breaker_book import BreakerBook
 from dfbatch.actors.breakers import WorkerBreakers
 from dfbatch.actors.context import JobContext
+from dfbatch.actors.job_news import JobNews
 from dfbatch.actors.messages import Beat
 from dfbatch.actors.position_mark import PositionMark
 from dfbatch.core import events
@@ -71,9 +72,9 @@ def marked(n: int, mark: PositionMark) -> None:
 
 def beats(n: int, context: JobContext, state: ManagerState) -> None:
     """Made, pickled, unpickled, and taken by a manager."""
-    book, breakers, now = BreakerBook(), context.breakers, Instant(1.7e9, 0.0)
+    book, breakers, news, now = BreakerBook(), context.breakers, JobNews(context), Instant(1.7e9, 0.0)
     for k in range(n):
-        beat = Beat("w", "1", 1, (1, 2), context.take_steps(), ("k3f2m9qx", k, 0.0), 1 << 28, False, breakers.report())
+        beat = Beat("w", "1", 1, (1, 2), news.take(), ("k3f2m9qx", k, 0.0), 1 << 28, False, breakers.report())
         taken: Beat = pickle.loads(pickle.dumps(beat, protocol=5))
         state.handle(events.Heartbeat(taken.worker, ()), now)
         assert taken.breakers is not None

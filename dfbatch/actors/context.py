@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from dfbatch.actors.breaker import Breaker
 from dfbatch.actors.breakers import WorkerBreakers
 from dfbatch.actors.log_ring import Job, LogRing, job_logger
-from dfbatch.actors.messages import LogLine, StepReport
+from dfbatch.actors.messages import StepReport
 
 STEPS_PER_S = 10.0
 """Steps taken from one item in a second, and at once."""
@@ -37,8 +37,6 @@ class JobContext:
     log: logging.Logger = field(init=False, repr=False)
     _is_cancelled: Callable[[], bool] = lambda: False
     _steps: dict[tuple[str, int, int, str | None], StepReport] = field(default_factory=dict)
-    _taken: dict[tuple[str, int, int, str | None], float] = field(default_factory=dict)
-    """How new the news of a step was that went last; what is older must not follow it."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _counted: tuple[str, int, int] = ("", 0, 0)
     _tokens: float = STEPS_PER_S
@@ -96,24 +94,7 @@ class JobContext:
         """The newest report of each step since the last call, in the order the steps began. From any thread."""
         with self._lock:
             taken, self._steps = self._steps, {}
-            self._taken.update((key, report.updated_at) for key, report in taken.items())
-            while len(self._taken) > MOST_UNSENT:
-                del self._taken[next(iter(self._taken))]
         return tuple(taken.values())
-
-    def put_back(self, steps: Iterable[StepReport], lines: tuple[LogLine, ...]) -> None:
-        """These could not be sent: they go with the next message, unless there is newer news of the same step."""
-        self.said.put_back(lines)
-        with self._lock:
-            for report in steps:
-                key = (report.batch_id, report.job_index, report.attempt, report.step)
-                newer = self._steps.get(key)
-                if newer is not None:
-                    self._steps[key] = newer._replace(started_at=min(report.started_at, newer.started_at))
-                elif report.updated_at >= self._taken.get(key, 0.0):
-                    self._steps[key] = report
-            in_order = sorted(self._steps.items(), key=lambda item: item[1].started_at)
-            self._steps = dict(in_order[-MOST_UNSENT:])
 
     def progress(self, done: float, total: float | None = None, step: str | None = None) -> None:
         """Report a step of a long item: ``done`` of ``total``. The newest report of each step is kept.

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from operator import attrgetter
 
 from dfbatch.actors.messages import LogLine
 
@@ -29,8 +28,6 @@ class LogRing:
     def __init__(self) -> None:
         self._lines: deque[LogLine] = deque()
         self._kept: deque[LogLine] = deque(maxlen=MOST_KEPT)
-        self._failed: dict[Job, None] = {}
-        """Jobs whose lines were kept, the newest last: their lines stay so when they could not be sent."""
         self._n_bytes = 0
         self._left_out: tuple[Job, int] | None = None
         self._lock = threading.Lock()
@@ -55,9 +52,6 @@ class LogRing:
                     self._lines = deque(line for line in self._lines if line[:3] != job)
                     self._n_bytes -= sum(len(line.text) for line in mine)
                     self._kept.extend(mine)
-                    self._failed[job] = None
-                    if len(self._failed) > MOST_KEPT:
-                        del self._failed[next(iter(self._failed))]
 
     def take(self) -> tuple[LogLine, ...]:
         """What may be sent now, the oldest first."""
@@ -79,18 +73,6 @@ class LogRing:
                 taken.append(line)
                 self._tokens -= 1.0
         return tuple(taken)
-
-    def put_back(self, lines: tuple[LogLine, ...]) -> None:
-        """These could not be sent: they go again, in the order they were said. The oldest go if it is too much."""
-        if not lines:
-            return
-        with self._lock:
-            kept = [line for line in lines if line[:3] in self._failed]
-            rest = [line for line in lines if line[:3] not in self._failed]
-            self._kept = deque(sorted([*kept, *self._kept], key=attrgetter("at")), MOST_KEPT)
-            self._lines = deque(sorted([*rest, *self._lines], key=attrgetter("at")))
-            self._n_bytes += sum(len(line.text) for line in rest)
-            self._bound()
 
     def _bound(self) -> None:
         while len(self._lines) > MOST_LINES or self._n_bytes > MOST_BYTES:

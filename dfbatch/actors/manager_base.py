@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from dfbatch.actors.batch_desk import BatchDesk, desk_of
 from dfbatch.actors.breaker_book import BreakerBook
 from dfbatch.actors.committer import Committer
+from dfbatch.actors.job_news import NewsHeard
 from dfbatch.actors.log_book import LogBook
 from dfbatch.actors.messages import Beat
 from dfbatch.actors.opening import OpenedLedger
@@ -117,6 +118,7 @@ class ManagerBase:
         self.pids: dict[str, int] = {}
         self.step_book = StepBook()
         self.log_book = LogBook()
+        self.news_heard = NewsHeard()
         self.logs_noted: Counter[str] = Counter()
         self.breaker_book = BreakerBook()
         self.tallies = Tallies()

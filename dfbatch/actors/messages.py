@@ -147,7 +147,8 @@ class BreakerReport(NamedTuple):
 class Hello:
     """A worker introduces itself. ``mark``: (lease id, job index) where its last incarnation died.
 
-    ``n_marked``: items that were run in one call, the marked one first.
+    ``n_marked``: items that were run in one call, the marked one first. ``news``: also
+    the newest of what was told before, for a manager that was restarted.
     """
 
     worker: str
@@ -165,6 +166,7 @@ class Hello:
     death: Death | None = None
     n_marked: int = 1
     breakers: BreakerReport | None = None
+    news: tuple[News, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -198,11 +200,19 @@ class LogLine(NamedTuple):
     text: str
 
 
+class News(NamedTuple):
+    """Steps and lines of jobs. ``number`` grows from one to the next of one incarnation: they may come repeatedly."""
+
+    number: int
+    steps: tuple[StepReport, ...]
+    logs: tuple[LogLine, ...]
+
+
 @dataclass(slots=True, eq=False)
 class Exchange:
     """Outcomes in; ``want`` asks for one more chunk. ``idle``: nothing is held, so the call may be parked.
 
-    ``steps``, ``logs``: of the jobs whose outcomes these are, so that they are not known later than those.
+    ``news``: all that the manager may not have, so that nothing of a job is known later than its outcome.
     """
 
     worker: str
@@ -211,9 +221,8 @@ class Exchange:
     outcomes: tuple[Outcomes, ...]
     want: bool
     idle: bool
-    steps: tuple[StepReport, ...] = ()
+    news: tuple[News, ...] = ()
     breakers: BreakerReport | None = None
-    logs: tuple[LogLine, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -243,18 +252,17 @@ class ExchangeReply:
 
 @dataclass(slots=True, eq=False)
 class Beat:
-    """A heartbeat. ``steps``, ``logs``: news of jobs. ``draining``: the worker is about to leave."""
+    """A heartbeat. ``news``: all that the manager may not have. ``draining``: the worker is about to leave."""
 
     worker: str
     incarnation: str
     epoch: int
     lease_ids: tuple[int, ...]
-    steps: tuple[StepReport, ...] = ()
+    news: tuple[News, ...] = ()
     current: tuple[str, int, float] | None = None
     rss: int = 0
     draining: bool = False
     breakers: BreakerReport | None = None
-    logs: tuple[LogLine, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

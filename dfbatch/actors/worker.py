@@ -23,6 +23,7 @@ from dfbatch.actors.breakers import WorkerBreakers
 from dfbatch.actors.chunk_runner import ChunkRunner
 from dfbatch.actors.context import JobContext
 from dfbatch.actors.held_work import HeldWork
+from dfbatch.actors.job_news import JobNews
 from dfbatch.actors.last_death import last_death, over_a_limit
 from dfbatch.actors.memory_limit import MemoryLimit
 from dfbatch.actors.messages import (
@@ -98,6 +99,7 @@ class Worker:
         self._idle_s = idle_s
         self.context = self._context = JobContext()
         self._breakers = self._context.breakers
+        self._news = JobNews(self._context)
         self._epoch = 0
         self._meeting = threading.Lock()
         self._parked = self._gone = self.failed = False
@@ -200,9 +202,9 @@ class Worker:
         idle = self._work.is_empty()
         outcomes = self._work.begin_sending()
         self._parked = want and idle and not outcomes
-        steps, logs = (self._context.take_steps(), self._context.said.take()) if outcomes else ((), ())
-        breakers = self._breakers.report()
-        return Exchange(self.name, self.incarnation, self._epoch, outcomes, want, idle, steps, breakers, logs)
+        news = self._news.take() if outcomes else ()  # after the outcomes, so that it is all there is of their jobs
+        who = (self.name, self.incarnation, self._epoch)
+        return Exchange(*who, outcomes, want, idle, news, self._breakers.report())
 
     def _exchange(self, message: Exchange) -> ExchangeReply | None:
         try:
@@ -214,7 +216,6 @@ class Worker:
         """The manager has not taken it."""
         with self._work.condition:
             self._work.outbox.put_back(message.outcomes)
-        self._context.put_back(message.steps, message.logs)
 
     def _take_reply(self, message: Exchange, reply: ExchangeReply) -> float:
         """Returns when the manager had nothing for this worker, or -1."""
@@ -224,6 +225,7 @@ class Worker:
             self._meet_again(message.epoch)
             return -1.0
         self._breakers.confirm(message.breakers)
+        self._news.confirm(message.news)
         with work.condition:  # if the heartbeat has met the next manager, that one gives these jobs out anew
             if reply.chunk is not None and reply.control.epoch == self._epoch:
                 work.add(reply.chunk)
@@ -252,16 +254,15 @@ class Worker:
             try:
                 control = self._manager.heartbeat(beat)
             except UNREACHABLE:
-                self._context.put_back(beat.steps, beat.logs)
                 if self._patience.is_over:
                     self.stop()
                 continue
             self._patience.answered()
             if control.say_hello:
-                self._context.put_back(beat.steps, beat.logs)
                 self._meet_again(beat.epoch)
             else:
                 self._breakers.confirm(beat.breakers)
+                self._news.confirm(beat.news)
                 self._obey(control)
             # The manager keeps the call of a busy worker, to answer at once when it wants a chunk back.
             pause_s = max(SHORTEST_PAUSE_S, HEARTBEAT_S - (time.monotonic() - self._beat_at))
@@ -270,10 +271,9 @@ class Worker:
         with self._work.condition:
             current = None if self._work.running is None else self._context.current()
             leases = tuple(chunk.lease_id for chunk in self._work.chunks())
-        steps, logs = self._context.take_steps(), self._context.said.take()
+        news, breakers = self._news.take(), self._breakers.report()
         rss, draining = MemoryLimit.resident(), self._stopping.is_set()
-        breakers = self._breakers.report()
-        return Beat(self.name, self.incarnation, self._epoch, leases, steps, current, rss, draining, breakers, logs)
+        return Beat(self.name, self.incarnation, self._epoch, leases, news, current, rss, draining, breakers)
 
     # ------------------------------------------------------------------------- hello and goodbye
 
@@ -286,10 +286,12 @@ class Worker:
                 held=work.open_parts(),
                 outcomes=work.outbox.unconfirmed(),
                 breakers=self._breakers.report(),
+                news=self._news.take_for_hello(),
                 **story,
             )
         if (reply := self._patience.call(lambda: self._manager.hello(message))) is None:
             return
+        self._news.confirm(message.news)
         with work.condition:
             self._epoch = reply.epoch
             self._breakers.confirm(message.breakers)
@@ -309,11 +311,11 @@ class Worker:
         if not self._patience.is_over:
             with self._work.condition:
                 outcomes = self._work.outbox.take_unsent()
-            last, steps, logs = self._breakers.report(), self._context.take_steps(), self._context.said.take()
+            last, news = self._breakers.report(), self._news.take()
             try:
-                if outcomes or steps or logs or (last is not None and last.turns):
+                if outcomes or news or (last is not None and last.turns):
                     who = (self.name, self.incarnation, self._epoch)
-                    self._manager.exchange(Exchange(*who, outcomes, False, False, steps, last, logs))
+                    self._manager.exchange(Exchange(*who, outcomes, False, False, news, last))
                 self._manager.leave(self.name, self.incarnation)
             except UNREACHABLE as error:
                 _logger.warning("Worker %s left without a goodbye: %s", self.name, error)

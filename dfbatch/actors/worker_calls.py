@@ -23,8 +23,8 @@ from dfbatch.actors.messages import (
     ExchangeReply,
     Hello,
     HelloReply,
+    News,
     Outcomes,
-    StepReport,
 )
 from dfbatch.actors.output_types import types_in_ledger
 from dfbatch.core import effects as fx
@@ -61,6 +61,7 @@ class WorkerCalls(LogCalls):
         self.pids[name] = message.pid
         if self.drained.get(name) == message.incarnation:
             self.leaving.add(name)
+        self._keep_news(message.incarnation, message.news)
         for outcomes in message.outcomes:
             self._take(name, outcomes)
         if message.mark is not None and _hung(message):
@@ -79,8 +80,7 @@ class WorkerCalls(LogCalls):
         await self.ready_for_workers()
         if not self._is_known(message):
             return ExchangeReply(self._control(message))
-        self._keep_steps(message.steps)
-        self.keep_logs(message.logs)
+        self._keep_news(message.incarnation, message.news)
         self._see_breakers(message.worker, message.incarnation, message.breakers)
         await self._know_types(message.outcomes)
         for outcomes in message.outcomes:
@@ -98,8 +98,7 @@ class WorkerCalls(LogCalls):
         if not self._is_known(beat):
             return self._control(beat)
         self.beats[beat.worker] = beat
-        self._keep_steps(beat.steps)
-        self.keep_logs(beat.logs)
+        self._keep_news(beat.incarnation, beat.news)
         self._see_breakers(beat.worker, beat.incarnation, beat.breakers)
         self.perform(self.state.handle(events.Heartbeat(beat.worker, beat.lease_ids, beat.draining), self.now()))
         if beat.lease_ids:
@@ -137,10 +136,12 @@ class WorkerCalls(LogCalls):
             memory.pop(worker, None)
         self.breaker_book.forget(worker)
 
-    def _keep_steps(self, steps: tuple[StepReport, ...]) -> None:
-        """Remember the named steps that jobs reported."""
-        if steps:
-            self.step_book.add(steps, self._generation_of)
+    def _keep_news(self, incarnation: str, brought: tuple[News, ...]) -> None:
+        """Remember what jobs said and how far they are, once: before their outcomes are taken."""
+        if brought:
+            for news in self.news_heard.fresh(incarnation, brought):
+                self.step_book.add(news.steps, self._generation_of)
+                self.keep_logs(news.logs)
 
     def _see_breakers(self, worker: str, incarnation: str, report: BreakerReport | None) -> None:
         """Take note of a worker's circuit breakers, and write down their changes of state."""
