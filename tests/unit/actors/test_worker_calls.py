@@ -54,12 +54,12 @@ def test_a_heartbeat_of_a_process_that_is_gone_takes_no_recall_along(life, kept,
     epoch = hello(one, "i1").epoch
     one.client.map(abs, range(5))
     chunk = one.link().call("exchange", exchange("i1", epoch, False)).chunk
-    beating = kept(one, "heartbeat", Beat("w", "i1", epoch, frozenset({chunk.lease_id}), None, None, None, False))
+    beating = kept(one, "heartbeat", Beat("w", "i1", epoch, (chunk.lease_id,)))
     until(lambda: "w" in one.manager.beats)
     hello(one, "i2")
     assert beating.result(PATIENCE_S / 2).say_hello
     again = one.client.map(abs, range(5), priority=5)
     held = one.link().call("exchange", exchange("i2", epoch, False)).chunk
     again.cancel()
-    control = one.link().call("heartbeat", Beat("w", "i2", epoch, frozenset({held.lease_id}), None, None, None, False))
+    control = one.link().call("heartbeat", Beat("w", "i2", epoch, (held.lease_id,)))
     assert set(control.recalled) == {held.lease_id}
