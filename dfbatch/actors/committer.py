@@ -62,17 +62,22 @@ class Done:
 
 
 class Committer:
-    """Owns the LedgerWriter. ``report`` is called from its thread with Done, or a refusal's text (None: it is over)."""
+    """Owns the LedgerWriter. ``report`` is called from its thread with Done, or a refusal's text (None: it is over).
+
+    ``now_wall`` tells upkeep the time: that of the manager, by which the rows are dated.
+    """
 
     def __init__(
         self,
         writer: LedgerWriter,
         report: Callable[[Done], object],
         refusing: Callable[[str | None], object],
+        now_wall: Callable[[], float],
     ) -> None:
         self._writer = writer
         self._report = report
         self._refusing = refusing
+        self._now_wall = now_wall
         self._condition = threading.Condition()
         self._pending: list[Pending] = []
         self._stopping = False
@@ -220,7 +225,7 @@ class Committer:
         if self._fenced is not None or time.monotonic() < self._upkeep_at:
             return
         try:
-            while self._writer.maintain(time.time()):
+            while self._writer.maintain(self._now_wall()):
                 with self._condition:
                     if self._pending:
                         return

@@ -111,6 +111,7 @@ class Manager(RetentionCalls, WatchCalls, WorkerCalls, HealthCalls):
             opened.writer,
             lambda done: loop.call_soon_threadsafe(self._on_done, done),
             lambda text: loop.call_soon_threadsafe(self._on_refusing, text),
+            lambda: self.now().wall,
         )
         self.state.submit_ids.update(opened.recovered.submit_ids)
         self.state.keys.update(opened.recovered.keys)

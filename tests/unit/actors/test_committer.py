@@ -13,6 +13,7 @@ from dfbatch.errors import CommitUnknown, LedgerFenced, StorageRefused, StorageU
 pytestmark = pytest.mark.integration
 
 WAIT_S = 60.0
+NOW = 1_780_000_000.0
 
 
 class Writer:
@@ -70,7 +71,7 @@ def news():
 
 @pytest.fixture
 def committer(writer, news):
-    found = Committer(writer, news.report, news.refusals.append)
+    found = Committer(writer, news.report, news.refusals.append, lambda: NOW)
     yield found
     writer.door.set()
     writer.script.clear()
@@ -181,7 +182,7 @@ def test_a_submit_that_was_unknown_and_then_surely_is_not_there_is_refused(commi
 
 
 def test_stopping_does_not_say_that_a_submit_is_refused_if_that_is_not_known(writer, news):
-    committer = Committer(writer, news.report, news.refusals.append)
+    committer = Committer(writer, news.report, news.refusals.append, lambda: NOW)
     writer.script = [CommitUnknown("away")] * 1000
     committer.put(Pending(rows(1), "submit", 1, urgent=True, alone=True))
     while not news.refusals:
@@ -227,7 +228,7 @@ def test_upkeep_that_fails_does_not_end_the_thread_and_is_tried_again(writer, ne
         return False
 
     writer.maintain = maintain
-    committer = Committer(writer, news.report, news.refusals.append)
+    committer = Committer(writer, news.report, news.refusals.append, lambda: NOW)
     while writer.upkeep < 2:
         assert committer._thread.is_alive()
         threading.Event().wait(0.001)
@@ -311,7 +312,7 @@ def test_a_newer_manager_ends_it_for_good(committer, writer, news):
 
 
 def test_stopping_writes_what_waits(writer, news):
-    committer = Committer(writer, news.report, news.refusals.append)
+    committer = Committer(writer, news.report, news.refusals.append, lambda: NOW)
     for k in range(5):
         committer.put(Pending(rows(k), k, 1))
     committer.stop()
@@ -319,7 +320,7 @@ def test_stopping_writes_what_waits(writer, news):
 
 
 def test_stopping_does_not_wait_for_storage_that_refuses(writer, news):
-    committer = Committer(writer, news.report, news.refusals.append)
+    committer = Committer(writer, news.report, news.refusals.append, lambda: NOW)
     writer.script = [StorageRefused("full")] * 1000
     committer.put(Pending(rows(1), "tag", 1, urgent=True))
     while not news.refusals:

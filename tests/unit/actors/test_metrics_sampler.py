@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from asyncio import run_coroutine_threadsafe
 
 import pyarrow as pa
@@ -23,12 +22,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("brisk")]
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The managers of the test look at it a hundred times a second.
-
-    It begins at the present moment: upkeep, which goes by the clock of the machine, drops samples that are old.
-    """
+    """The managers of the test look at it a hundred times a second."""
     monkeypatch.setattr(manager_module, "TICK_S", 0.01)
-    return ManualClock(wall=time.time())
+    return ManualClock()
 
 
 @pytest.fixture
@@ -96,6 +92,17 @@ def test_the_present_moment_can_be_seen_at_any_time_and_looking_changes_nothing(
     assert looks[0]["run_p50_s"] == looks[2]["run_p50_s"] is not None
     assert looks[0]["finished_per_s"] == looks[2]["finished_per_s"] == pytest.approx(5.0)
     assert one.link().call("metrics").schema == METRICS.arrow
+
+
+def test_upkeep_goes_by_the_clock_of_the_manager(life, clock, until):
+    one = life(clock=clock)
+    begun, seen, writer = clock.now().wall, [], one.manager.committing._writer
+    maintain = writer.maintain
+    writer.maintain = lambda now_wall: (seen.append(now_wall), maintain(now_wall))[1]
+    until(lambda: seen)
+    clock.advance(SAMPLE_S)
+    until(lambda: seen[-1] != begun)
+    assert set(seen) == {begun, begun + SAMPLE_S}
 
 
 def test_what_was_not_saved_yet_is_saved_at_the_end(ledger_path, clock, saved):
