@@ -14,6 +14,7 @@ import mmap
 import os
 import resource
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,10 +131,16 @@ class MemoryLimit:
 
     def _watch(self) -> None:
         while not self._stopped:
-            if self._news.wait(LAZY_WATCH_S if self._cap is None else WATCH_S):
-                self._news.clear()
-            else:
-                self._look()
+            try:
+                self._watch_once()
+            except MemoryError:  # under its own cap: the verifier has taken what a look needs, and may give it back
+                time.sleep(WATCH_S)
+
+    def _watch_once(self) -> None:
+        if self._news.wait(LAZY_WATCH_S if self._cap is None else WATCH_S):
+            self._news.clear()
+        else:
+            self._look()
 
     def _look(self) -> None:
         with self._changing:

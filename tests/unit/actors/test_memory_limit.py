@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
+from dfbatch.actors import memory_limit
 from dfbatch.actors.memory_limit import EXIT_CODE, MemoryLimit
 
 pytestmark = pytest.mark.integration
@@ -103,6 +105,24 @@ def test_a_look_that_began_under_a_cap_does_not_bring_it_back_when_it_is_lifted(
         "print(len(bytearray(300 << 20)) >> 20)"
     )
     assert (done.returncode, done.stdout.strip()) == (0, "300"), done.stderr
+
+
+def test_a_look_that_gets_no_memory_itself_does_not_end_the_watch(tmp_path, monkeypatch, until):
+    monkeypatch.setattr(memory_limit, "LAZY_WATCH_S", 0.001)
+    monkeypatch.setattr(memory_limit, "WATCH_S", 0.001)
+    limit, sizes, looks = MemoryLimit(tmp_path, "w"), memory_limit._sizes, []
+
+    def starved():
+        looks.append(threading.current_thread())
+        if 1 < len(looks) < 4:
+            raise MemoryError
+        return sizes()
+
+    monkeypatch.setattr(memory_limit, "_sizes", starved)
+    limit.start()
+    until(lambda: len(looks) > 5)
+    assert set(looks[1:]) == {limit._thread}
+    limit.stop()
 
 
 def test_an_orderly_end_leaves_nothing(capped, tmp_path):
