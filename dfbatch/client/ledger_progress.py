@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pyarrow.compute as pc
@@ -11,6 +12,10 @@ from dfbatch.core.progress import ProgressSnapshot
 from dfbatch.core.states import BatchState
 from dfbatch.errors import UnknownId
 from dfbatch.ledger.reading import LedgerReader
+
+END_S = 3.0
+"""The end of a batch is in the ledger so long after its last outcome at the most, if its manager does well."""
+_LOOK_S = 0.05
 
 
 def batch_row(reader: LedgerReader, batch_id: str) -> dict[str, Any]:
@@ -38,8 +43,15 @@ def _say_if_retired(reader: LedgerReader, batch_id: str) -> None:
 
 
 def ledger_progress(reader: LedgerReader, batch_id: str) -> ProgressSnapshot:
-    """The batch as the ledger has it. Raises UnknownId."""
-    row = batch_row(reader, batch_id)
+    """The batch as the ledger has it. Raises UnknownId.
+
+    If all outcomes are there, it waits a moment for the row that says how the batch has ended.
+    """
+    row, counts = batch_row(reader, batch_id), {}
+    if row["status"] == BatchState.RUNNING:
+        counts = _counts(reader, batch_id)
+        if sum(counts.values()) == row["n_jobs"] and _ends(reader, batch_id):
+            row = batch_row(reader, batch_id)
     detail = json.loads(row["detail"] or "{}")
     status = BatchState(row["status"])
     submitted = row["submitted_at"].timestamp()
@@ -47,10 +59,9 @@ def ledger_progress(reader: LedgerReader, batch_id: str) -> ProgressSnapshot:
         counts = {str(k): int(v) for k, v in detail.get("counts", {}).items()}
         elapsed = float(detail.get("finished_at", submitted)) - submitted
     else:
-        rows = reader.results(batch_id, columns=["job_index", "generation", "status"])
-        counts = {e["values"]: e["counts"] for e in pc.value_counts(rows.column("status")).to_pylist()}
+        counts = counts or _counts(reader, batch_id)
         elapsed = 0.0
-        left = row["n_jobs"] - len(rows)
+        left = row["n_jobs"] - sum(counts.values())
         if left > 0:
             counts["queued"] = left
     return ProgressSnapshot(
@@ -66,3 +77,20 @@ def ledger_progress(reader: LedgerReader, batch_id: str) -> ProgressSnapshot:
         queue=row["queue"] or "",
         updated_at=float(detail.get("finished_at", submitted)),
     )
+
+
+def _counts(reader: LedgerReader, batch_id: str) -> dict[str, int]:
+    """Jobs by how their newest outcome says they ended."""
+    rows = reader.results(batch_id, columns=["job_index", "generation", "status"])
+    return {e["values"]: e["counts"] for e in pc.value_counts(rows.column("status")).to_pylist()}
+
+
+def _ends(reader: LedgerReader, batch_id: str) -> bool:
+    """Wait until the end is on record. False at once after a redrive: its jobs have outcomes and run again."""
+    until, turns = time.monotonic() + END_S, pc.field("kind").isin(["redriven", "batch_finished"])
+    while True:
+        events = reader.read("events", batch_id=batch_id, columns=["kind"], expression=turns)
+        kinds = set(events.column("kind").to_pylist())
+        if kinds or time.monotonic() >= until:
+            return kinds == {"batch_finished"}
+        time.sleep(_LOOK_S)
