@@ -323,16 +323,19 @@ def test_an_outcome_that_overtakes_a_heartbeat_brings_what_that_one_carries(
 
 @pytest.mark.integration
 def test_the_last_words_of_a_job_whose_outcome_a_dead_manager_had_are_in_the_ledger(
-    life, switch, start_worker, refuse, until
+    life, switch, start_worker, refuse, until, gate
 ):
     def fail(item, ctx):
+        gate(item)
         ctx.log.info("why it fails")
         raise ValueError("bad")
 
     switch.life = one = life(workers=(0, 0))
     batch = one.client.map(fail, [1], fail_fast=False)
-    refuse(one).refusing.set()
     start_worker(switch)
+    gate.await_items()
+    refuse(one).refusing.set()  # only now: while it refuses, nothing is leased
+    gate.open()
     until(lambda: one.manager.log_book.of(batch.id, 0, 0) and one.manager.committing.backlog_rows)
     switch.life = None
     one.crash()
