@@ -1116,7 +1116,8 @@ class ManagerMachine(RuleBasedStateMachine):
             batch = self.state.batches.get(held.batch_id)
             if batch is None or batch.finished_as is not None or lease_id not in self.state.leases:
                 continue
-            asked = set(self.cancel_jobs(batch, dice.some(np.array(sorted(held.left)))).tolist())
+            now_asked = self.cancel_jobs(batch, dice.some(np.array(sorted(held.left)))).tolist()
+            asked = {*now_asked, *batch.cancel_asked}  # some were cancelled in an earlier step
             if not ahead:
                 self.world.report(sim, lease_id, {next(iter(held.left)): dice.one(*ERRORS)})
             if lease_id not in self.state.leases:
